@@ -1,0 +1,26 @@
+// Package all is the one list of the connectors that truestock contains. A connector is added by one line here.
+package all
+
+import (
+	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/alibaba"
+	"github.com/truestock/truestock/connectors/files"
+	"github.com/truestock/truestock/connectors/koogallery"
+	"github.com/truestock/truestock/connectors/open"
+	"github.com/truestock/truestock/connectors/shopify"
+	"github.com/truestock/truestock/connectors/vendure"
+	"github.com/truestock/truestock/connectors/woocommerce"
+)
+
+// Registry returns every connector, in the order in which people see them.
+func Registry() connectors.Registry {
+	return connectors.Registry{
+		open.Info(),
+		vendure.Info(),
+		shopify.Info(),
+		woocommerce.Info(),
+		files.Info(),
+		alibaba.Info(),
+		koogallery.Info(),
+	}
+}
