@@ -175,11 +175,8 @@ func (e *Engine) ImportKeys(ctx context.Context, by Actor, sku stock.SKU, in io.
 			break
 		}
 		if err != nil {
-			line := 1
-			if p, ok := errors.AsType[*csv.ParseError](err); ok {
-				line, err = p.StartLine, p.Err // without the row's text
-			}
-			bad(line, err.Error())
+			line, reason := unreadable(err)
+			bad(line, reason.Error())
 			return view, nil
 		}
 		line, _ := r.FieldPos(0)

@@ -239,6 +239,10 @@ func TestSettingsInAndOutAsCSV(t *testing.T) {
 		if _, err := h.engine.SettingVersions(h.ctx, stocksync.PolicySetting, "sku:B"); !errors.Is(err, stocksync.ErrNotFound) {
 			t.Errorf("half of a refused file is stored: %v", err)
 		}
+		v, err = h.engine.ImportSettings(h.ctx, stocksync.Actor{}, stocksync.PolicySetting, strings.NewReader("key,cap\nall,1\nsku:A,\"2"))
+		if err != nil || v.Settings != 0 || len(v.Errors) != 1 || v.Errors[0].Line != 3 {
+			t.Errorf("a quote that does not end: %+v %v", v, err)
+		}
 	})
 }
 

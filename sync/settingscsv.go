@@ -60,11 +60,12 @@ func (e *Engine) ImportSettings(ctx context.Context, by Actor, kind SettingKind,
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := r.FieldPos(0)
 		if err != nil {
-			bad(line, "", "", err)
+			line, reason := unreadable(err)
+			bad(line, "", "", reason)
 			return view, nil
 		}
+		line, _ := r.FieldPos(0)
 		change, field, err := settingRow(kind, columns, fields, row)
 		change.Key = canonicalKey(kind, change.Key)
 		if err == nil {
@@ -137,6 +138,14 @@ func canonicalValue(value json.RawMessage) string {
 type SettingsImportView struct {
 	Settings int            `json:"settings" doc:"how many were decided"`
 	Errors   []RowErrorView `json:"errors"`
+}
+
+// unreadable tells where a file stops being CSV and why, without the text of the row. An error of the reading itself has no line.
+func unreadable(err error) (line int, reason error) {
+	if broken, ok := errors.AsType[*csv.ParseError](err); ok {
+		return broken.StartLine, broken.Err
+	}
+	return 0, err
 }
 
 func settingRow(kind SettingKind, columns []string, isText map[string]bool, row []string) (c SettingChange, field string, err error) {

@@ -330,6 +330,10 @@ func TestBadCountsAreRefusedByRow(t *testing.T) {
 		if l := h.line(list, 1); l.State != stocksync.LineOpen {
 			t.Errorf("half of a bad file was stored: %+v", l)
 		}
+		v, err = h.engine.ImportCounts(h.ctx, ann, list, strings.NewReader(rows[0]+"\n"+rows[1]+"\n,\"MUG"))
+		if err != nil || v.Changed != 0 || len(v.Errors) != 1 || v.Errors[0].Line != 3 {
+			t.Errorf("a quote that does not end: %+v %v", v, err)
+		}
 		v, err = h.engine.ImportCounts(h.ctx, ann, list, strings.NewReader(strings.Join(rows[:3], "\n")))
 		if err != nil || len(v.Errors) > 0 || v.Changed != 1 {
 			t.Errorf("%+v %v", v, err)

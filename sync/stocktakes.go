@@ -327,11 +327,12 @@ func (e *Engine) ImportCounts(ctx context.Context, by Actor, id int64, in io.Rea
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := r.FieldPos(0)
 		if err != nil {
-			bad(line, "", "", err.Error())
+			line, reason := unreadable(err)
+			bad(line, "", "", reason.Error())
 			return view, nil
 		}
+		line, _ := r.FieldPos(0)
 		cell := func(name string) string {
 			i, ok := at[name]
 			if !ok {

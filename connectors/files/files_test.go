@@ -490,6 +490,7 @@ func TestACancelledCallIsNoFailure(t *testing.T) {
 func FuzzFiles(f *testing.F) {
 	f.Add("sku,quantity\nA,1\n#end,1\n", "kind,sku,quantity\nreceived,A,1\n")
 	f.Add("sku,quantity,location\n\"A\",-0,x\n", "kind,id,order_key,line_id,sku,quantity\nshipped,s,k,1,A,1\nrejected,,k,1,A,1\n")
+	f.Add("sku,quantity\nA,\"1", "kind,sku,quantity\nreceived,A\"B,1\n")
 	f.Fuzz(func(t *testing.T, levels, events string) {
 		w := newWarehouse(t)
 		w.put("in/levels-"+w.stamp()+".csv", levels)

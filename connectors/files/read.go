@@ -137,11 +137,11 @@ func (r *record) parseTable(data []byte, needed ...string) (t table, problems []
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		line, _ := c.FieldPos(0)
 		if err != nil {
-			problems = append(problems, fmt.Sprintf("line %d: it is not CSV: %v", line, err))
+			problems = append(problems, fmt.Sprintf("it is not CSV: %v", err)) // names the line
 			break
 		}
+		line, _ := c.FieldPos(0)
 		if record[0] == endMark {
 			if t.end, err = strconv.Atoi(strings.TrimSpace(last(record))); err != nil || len(record) < 2 || t.end < 0 {
 				problems = append(problems, fmt.Sprintf("line %d: behind %s stands the number of rows", line, endMark))
