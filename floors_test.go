@@ -51,6 +51,10 @@ var sharedByConnectors = []string{"connectors", "connectors/asksfirst", "connect
 // connectorMayImport are the further imports of single connectors.
 var connectorMayImport = map[string][]string{
 	"connectors/fake": {"connectors/open"}, // its shop and warehouse speak the open protocol and share its wire types
+	// Each starts a real system for tests.
+	"connectors/vendure/vendurelive": {"connectors/realsystem"},
+	"connectors/medusa/medusalive":   {"connectors/realsystem"},
+	"connectors/tryton/trytonlive":   {"connectors/realsystem"},
 }
 
 // owners names the one tree that may import a library.

@@ -23,6 +23,8 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
+
+	"github.com/truestock/truestock/connectors/realsystem"
 )
 
 const (
@@ -36,13 +38,7 @@ const (
 // TRUESTOCK_REQUIRE=all is set. The first use on a machine downloads 14 MB, which stay in the user's cache folder.
 func schemaOf(t testing.TB, version string) *ast.Schema {
 	t.Helper()
-	if _, err := exec.LookPath("npm"); err != nil {
-		const what = "npm is not installed; Shopify's schema cannot be had"
-		if os.Getenv("TRUESTOCK_REQUIRE") == "all" {
-			t.Fatal(what)
-		}
-		t.Skip(what)
-	}
+	realsystem.Need(t, "Shopify's schema cannot be had", "npm")
 	load, _ := schemas.LoadOrStore(version, sync.OnceValues(func() (*ast.Schema, error) {
 		folder, err := schemaFolder()
 		if err != nil {
@@ -62,60 +58,32 @@ var (
 	schemaFolder = sync.OnceValues(unpack)
 )
 
-// unpack has npm fetch the package once, and returns the folder with the schemas. The folder appears as a whole or not at
-// all, so tests that start at the same time do not disturb each other.
-func unpack() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
-	}
-	parent := filepath.Join(cache, "truestock-test")
-	target := filepath.Join(parent, "shopify-"+schemaSum[:16])
-	if _, err := os.Stat(target); err == nil {
-		return target, nil
-	}
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return "", err
-	}
-	work, err := os.MkdirTemp(parent, "shopify-")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = os.RemoveAll(work) }()
+// unpack has npm fetch the package once, and returns the folder with the schemas.
+func unpack() (string, error) { return realsystem.Once("shopify-"+schemaSum[:16], pack) }
+
+func pack(work string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), packTimeout)
 	defer cancel()
 	npm := exec.CommandContext(ctx, "npm", "pack", "--silent", "--pack-destination", work, schemaPackage)
 	npm.Dir = work
 	if output, err := npm.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("npm pack %s: %w\n%s", schemaPackage, err, output)
+		return fmt.Errorf("npm pack %s: %w\n%s", schemaPackage, err, output)
 	}
 	archives, err := filepath.Glob(filepath.Join(work, "*.tgz"))
 	if err != nil || len(archives) != 1 {
-		return "", fmt.Errorf("npm pack %s left %d archives (%w)", schemaPackage, len(archives), err)
+		return fmt.Errorf("npm pack %s left %d archives (%w)", schemaPackage, len(archives), err)
 	}
 	text, err := os.ReadFile(archives[0])
 	if err != nil {
-		return "", err
+		return err
 	}
 	if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != schemaSum {
-		return "", fmt.Errorf("%s has the SHA-256 %x, not %s", schemaPackage, sum, schemaSum)
+		return fmt.Errorf("%s has the SHA-256 %x, not %s", schemaPackage, sum, schemaSum)
 	}
-	out := filepath.Join(work, "out")
-	if err := extract(text, out); err != nil {
-		return "", err
-	}
-	if err := os.Rename(out, target); err != nil {
-		if _, there := os.Stat(target); there != nil {
-			return "", err
-		}
-	}
-	return target, nil
+	return extract(text, work)
 }
 
 func extract(archive []byte, folder string) error {
-	if err := os.Mkdir(folder, 0o755); err != nil {
-		return err
-	}
 	zipped, err := gzip.NewReader(bytes.NewReader(archive))
 	if err != nil {
 		return err
