@@ -24,8 +24,8 @@ const (
 	sqliteBusy = 10 * time.Second
 	// sqliteReaders is the default number of connections that read; each has a cache of its own.
 	sqliteReaders = 4
-	// readerIdle is after how long an idle reader gives its memory back.
-	readerIdle = time.Minute
+	// readerIdle is after how long an idle reader gives its memory back. To open one anew costs a reading of the whole schema.
+	readerIdle = 10 * time.Minute
 )
 
 // Pages have 4 KiB; what carries the write-ahead log over into the file is the checkpointer. The caches are filled only by

@@ -322,4 +322,4 @@ func TestAlertsAndReplenishmentsAreChecked(t *testing.T) {
 }
 
 // calm are the timings of a house that looks by itself now and then, for tests that take days.
-var calm = stocksync.Timings{Look: 4 * time.Minute, Poll: 24 * time.Hour}
+var calm = stocksync.Timings{Look: 5 * time.Minute, Poll: 4 * time.Hour}

@@ -23,8 +23,7 @@ func (h *house) report(q stocksync.AnalysisQuery) []map[string]any {
 }
 
 func TestDailySeriesFollowTheLedger(t *testing.T) {
-	rare := stocksync.Timings{Poll: 5 * time.Minute, Levels: 24 * time.Hour}
-	within(t, houseOptions{positions: true, timings: rare, shops: map[string]open.MarketplaceCapabilities{"a": cas, "b": cas}}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: map[string]open.MarketplaceCapabilities{"a": cas, "b": cas}}, func(h *house) {
 		h.stocked("X", 100)
 		h.settled()
 		start := time.Now()

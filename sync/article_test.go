@@ -32,7 +32,7 @@ func (h *house) article(sku, value string) {
 }
 
 func TestAWindowBeginsAnewAtItsInstant(t *testing.T) {
-	within(t, houseOptions{positions: true, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
 		h.sold("COURSE", `{"mode":"unlimited","cap":50,"period":"daily","zone":"Europe/Berlin"}`)
 		h.shows("a", "COURSE", 50)
 		first := h.buy("a", "COURSE", 20)

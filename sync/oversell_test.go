@@ -221,7 +221,7 @@ func TestASubstituteMovesThePromise(t *testing.T) {
 }
 
 func TestARestockIsDoneWhenTheDeliveryComes(t *testing.T) {
-	within(t, houseOptions{positions: true, shops: remedying}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: remedying}, func(h *house) {
 		h.stocked("X", 1)
 		h.setting(stocksync.IncidentSetting, "all", `{"compensation":250}`)
 		h.settled()

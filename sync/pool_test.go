@@ -45,7 +45,7 @@ func at(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 var twoShops = map[string]open.MarketplaceCapabilities{"a": cas, "b": cas}
 
 func TestAPoolIsSetAsideSoldAndGivenBack(t *testing.T) {
-	within(t, houseOptions{positions: true, shops: twoShops}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: twoShops}, func(h *house) {
 		h.stocked("X", 60)
 		h.settled()
 		start := time.Now().Add(time.Hour)
@@ -125,7 +125,7 @@ func TestLossesFallOnWhatBelongsToNobodyFirst(t *testing.T) {
 }
 
 func TestTranchesOpenByTheClockAndBySales(t *testing.T) {
-	within(t, houseOptions{positions: true, shops: twoShops}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: twoShops}, func(h *house) {
 		h.stocked("X", 120)
 		h.settled()
 		start := time.Now().UTC().Truncate(24 * time.Hour).Add(48 * time.Hour)

@@ -31,9 +31,6 @@ func (h *house) listed(skus ...string) {
 	}
 }
 
-// slowly makes waiting for days cheap.
-var slowly = stocksync.Timings{Look: 5 * time.Minute, Poll: 4 * time.Hour}
-
 // sleepUntil sleeps until an instant.
 func sleepUntil(t *testing.T, text string) {
 	t.Helper()
@@ -94,7 +91,7 @@ func TestWindowsOfAServiceShareStaff(t *testing.T) {
 }
 
 func TestAServiceClosesAtItsCutOffOnce(t *testing.T) {
-	within(t, houseOptions{positions: true, timings: slowly, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
 		// Three projects a week from Monday on; a week is sold until Thursday, 12:00 in Berlin, before it.
 		h.setting(stocksync.ResourceSetting, "projects", `{"zone":"Europe/Berlin","period":"weekly","weekday":1,"capacity":3}`)
 		h.listed("PROJECT")
@@ -200,7 +197,7 @@ func TestResourcesThatMakeNoSenseAreRefusedByField(t *testing.T) {
 }
 
 func TestALateOrderCountsInItsOwnWindowAndIsTold(t *testing.T) {
-	within(t, houseOptions{positions: true, timings: slowly, shops: map[string]open.MarketplaceCapabilities{"a": cas, "b": cas}}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm, shops: map[string]open.MarketplaceCapabilities{"a": cas, "b": cas}}, func(h *house) {
 		h.sold("CALLS", `{"kind":"quota","cap":10,"period":"daily","zone":"UTC"}`)
 		h.shows("a", "CALLS", 10)
 		// Two shops sell on while neither hears of the other.

@@ -127,7 +127,7 @@ func TestSalesDuringACountAreNotBookedTwice(t *testing.T) {
 func TestWhatIsMoreWaitsForTheSystemOfRecord(t *testing.T) {
 	for _, positions := range []bool{true, false} {
 		t.Run(fmt.Sprintf("positions %t", positions), func(t *testing.T) {
-			within(t, houseOptions{positions: positions, corrects: true, shops: map[string]open.MarketplaceCapabilities{"shop": cas}}, func(h *house) {
+			within(t, houseOptions{positions: positions, corrects: true, timings: calm, shops: map[string]open.MarketplaceCapabilities{"shop": cas}}, func(h *house) {
 				h.stocked("LESS", 10)
 				h.stocked("MORE", 10)
 				h.settled()
@@ -345,7 +345,7 @@ func TestBadCountsAreRefusedByRow(t *testing.T) {
 }
 
 func TestAnOccurrenceMakesOneList(t *testing.T) {
-	within(t, houseOptions{positions: true}, func(h *house) {
+	within(t, houseOptions{positions: true, timings: calm}, func(h *house) {
 		h.stocked("BEST", 1000)
 		h.stocked("REST", 1000)
 		h.settled()
