@@ -6,6 +6,7 @@ import (
 	"github.com/truestock/truestock/connectors/alibaba"
 	"github.com/truestock/truestock/connectors/files"
 	"github.com/truestock/truestock/connectors/koogallery"
+	"github.com/truestock/truestock/connectors/odoo"
 	"github.com/truestock/truestock/connectors/open"
 	"github.com/truestock/truestock/connectors/shopify"
 	"github.com/truestock/truestock/connectors/vendure"
@@ -20,6 +21,7 @@ func Registry() connectors.Registry {
 		shopify.Info(),
 		woocommerce.Info(),
 		files.Info(),
+		odoo.Info(),
 		alibaba.Info(),
 		koogallery.Info(),
 	}
