@@ -11,7 +11,8 @@ import (
 // WebhookReceiver is implemented by a connection whose system sends webhooks.
 type WebhookReceiver interface {
 	// VerifyWebhook authenticates a delivery by its raw bytes, before anything parses them, and then checks the
-	// envelope. Its error is ErrSignature or ErrEnvelope, wrapped with the reason; neither tells a secret.
+	// envelope. Its error is ErrSignature or ErrEnvelope, wrapped with the reason, or one of a connection where what is
+	// checked with cannot be had now; none tells a secret.
 	VerifyWebhook(r Request) (Delivery, error)
 	// DecodeWebhook turns a stored delivery into facts. It is pure, so that a stored event can be decoded again.
 	DecodeWebhook(d Delivery, body []byte) (Notice, error)
@@ -34,6 +35,12 @@ type (
 	Admitter interface {
 		AnswerAdmission(d Delivery, a Admission) Reply
 	}
+	// AdmissionWriter tells the platform a decision by a call, before its request is answered: for platforms that take no
+	// decision in the reply. The same decision again changes nothing. When it fails, the request is answered as one that
+	// cannot be stored now, so that it comes again; the decision stands.
+	AdmissionWriter interface {
+		WriteAdmission(ctx context.Context, d Delivery, a Admission) error
+	}
 	// WebhookCompleter fetches what a delivery only points to, before it is stored: for systems that ask, and leave the
 	// content of the question to be fetched. The same delivery completed again must have the same Body. Its error is one of
 	// a connection; then nothing is stored.
@@ -46,7 +53,7 @@ type (
 	}
 )
 
-// The errors of WebhookReceiver.VerifyWebhook.
+// The errors of WebhookReceiver.VerifyWebhook about a delivery.
 var (
 	// ErrSignature: the delivery is not from who it says, or too old.
 	ErrSignature = errors.New("signature refused")

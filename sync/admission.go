@@ -45,11 +45,16 @@ func (c *connectionState) asks(d connectors.Delivery) bool {
 	return err == nil && notice.Asks
 }
 
-// answerQuestion decides a stored question, or finds what was decided, and words the answer.
+// answerQuestion decides a stored question, or finds what was decided, tells it where that takes a call, and words the answer.
 func (e *Engine) answerQuestion(ctx context.Context, c *connectionState, d connectors.Delivery, event int64) (*connectors.Reply, error) {
 	decided, err := e.decideBefore(ctx, c, event)
 	if err != nil {
 		return nil, err
+	}
+	if w, ok := c.receiver.(connectors.AdmissionWriter); ok {
+		if err := w.WriteAdmission(ctx, d, decided.Admission); err != nil {
+			return nil, fmt.Errorf("tell the decision on event %d: %w", event, err)
+		}
 	}
 	reply := c.receiver.(connectors.Admitter).AnswerAdmission(d, decided.Admission)
 	return &reply, nil

@@ -3,10 +3,12 @@ package sync_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,13 +69,33 @@ func (platform) AnswerAdmission(_ connectors.Delivery, a connectors.Admission) c
 	return connectors.Reply{Status: http.StatusOK, Body: []byte(a.Decision)}
 }
 
+// telling takes the decision by a call, and the reply for a receipt only.
+type telling struct {
+	platform
+	down *atomic.Bool
+	told *[]connectors.Decision
+}
+
+func (p telling) WriteAdmission(_ context.Context, _ connectors.Delivery, a connectors.Admission) error {
+	if p.down.Load() {
+		return &connectors.Error{Kind: connectors.Retryable, Op: "tell the decision", Err: errors.New("the platform is down")}
+	}
+	*p.told = append(*p.told, a.Decision)
+	return nil
+}
+
 // asking is a house in which a platform asks for X, of which the warehouse has some; shop a sells it too.
 func asking(t *testing.T, rules stocksync.AdmissionRules, test func(h *house)) {
+	t.Helper()
+	askingBy(t, platform{}, rules, test)
+}
+
+func askingBy(t *testing.T, by connectors.Marketplace, rules stocksync.AdmissionRules, test func(h *house)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, houseOptions{positions: true, shops: map[string]open.MarketplaceCapabilities{"a": cas}})
 		defer h.close()
-		h.config.Channels = append(h.config.Channels, stocksync.Channel{ID: "cloud", Connector: "platform", OrdersTo: "erp", Marketplace: platform{}, Admission: rules})
+		h.config.Channels = append(h.config.Channels, stocksync.Channel{ID: "cloud", Connector: "platform", OrdersTo: "erp", Marketplace: by, Admission: rules})
 		test(h)
 	})
 }
@@ -234,4 +256,38 @@ func TestADecisionForWantOfTimeHolds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A decision that could not be told stands: the question is to be sent again, and then has it.
+func TestADecisionIsToldByACall(t *testing.T) {
+	p := telling{down: new(atomic.Bool), told: new([]connectors.Decision)}
+	askingBy(t, p, stocksync.AdmissionRules{}, func(h *house) {
+		h.start()
+		h.stocked("X", 2)
+		h.link("cloud,X,,X,1")
+		h.settled()
+		body, err := json.Marshal(question{ID: "q", Order: connectors.Order{OrderID: "o", Version: 1, PlacedAt: placed, Status: connectors.OrderOpen,
+			Lines: []connectors.ChannelLine{{LineID: "1", Ref: ref("X"), Quantity: 2}}}})
+		must(t, err)
+		p.down.Store(true)
+		for range 2 {
+			r, err := h.engine.Receive(h.ctx, "cloud", connectors.Request{Method: http.MethodPost, Body: body})
+			if connectors.KindOf(err) != connectors.Retryable || r.Reply != nil {
+				t.Errorf("not told, the answer is %+v, %v", r, err)
+			}
+		}
+		h.settled()
+		h.item("X", 2, 2, 0)
+		p.down.Store(false)
+		if a := h.ask("q", "o", 1, "X", 2); a != "admit" {
+			t.Errorf("told at last, the answer is %s", a)
+		}
+		if a := h.ask("other", "o2", 1, "X", 1); a != "refuse" {
+			t.Errorf("with none left, the answer is %s", a)
+		}
+		if !slices.Equal(*p.told, []connectors.Decision{connectors.Admit, connectors.Refuse}) {
+			t.Errorf("told: %v", *p.told)
+		}
+		h.item("X", 2, 2, 0)
+	})
 }

@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/alibaba"
+	"github.com/truestock/truestock/connectors/azure"
 	"github.com/truestock/truestock/connectors/files"
 	"github.com/truestock/truestock/connectors/koogallery"
 	"github.com/truestock/truestock/connectors/odoo"
@@ -24,5 +25,6 @@ func Registry() connectors.Registry {
 		odoo.Info(),
 		alibaba.Info(),
 		koogallery.Info(),
+		azure.Info(),
 	}
 }
