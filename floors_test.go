@@ -46,7 +46,7 @@ var testsOnly = []string{"", "docs", "scenarios"}
 const namingFloor = 5
 
 // sharedByConnectors are the packages, beside floor 0, that the code of any connector may import.
-var sharedByConnectors = []string{"connectors", "connectors/asksfirst", "connectors/bearer", "connectors/rest", "connectors/signature", "connectors/standardwebhooks"}
+var sharedByConnectors = []string{"connectors", "connectors/asksfirst", "connectors/bearer", "connectors/graphql", "connectors/rest", "connectors/signature", "connectors/standardwebhooks"}
 
 // connectorMayImport are the further imports of single connectors.
 var connectorMayImport = map[string][]string{

@@ -174,6 +174,24 @@ func (c *Client) Close() error {
 // system says of a single line inside a successful answer.
 func (c *Client) Redact(text string) string { return oneLine(c.redact.replace(text)) }
 
+// Refusal is the error of what a remote system says inside a successful answer, in its own words, which are redacted.
+func (c *Client) Refusal(kind connectors.ErrorKind, op, code, text string) *connectors.Error {
+	return &connectors.Error{Kind: kind, Op: op, Code: c.Redact(code), Err: errors.New(c.Redact(text))}
+}
+
+// Without takes a token out of an error that was fetched during the connection: a client knows only the secrets that it
+// began with.
+func Without(token string, err error) error {
+	e, ok := errors.AsType[*connectors.Error](err)
+	if !ok || token == "" || !strings.Contains(e.Error(), token) {
+		return err
+	}
+	clean := *e
+	clean.Code = strings.ReplaceAll(e.Code, token, redacted)
+	clean.Err = errors.New(strings.ReplaceAll(e.Err.Error(), token, redacted))
+	return &clean
+}
+
 // Do makes the call and decodes the JSON of a 2xx answer into out; nil ignores the body. Duplicate names in the answer
 // are refused, unknown names ignored. The error is the context's own when it was cancelled, and otherwise a
 // *connectors.Error:

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -30,3 +31,19 @@ func (c *Clock) Seen() bool { return c.seen.Load() }
 // Behind is by what the system's clock is behind ours, as a duration of 0 or below: what is asked for by the system's time
 // begins so much earlier.
 func (c *Clock) Behind() time.Duration { return min(0, time.Duration(c.skew.Load())) }
+
+// Start is where a list of what changed since an instant of ours begins, by the system's clock: margin earlier, and by what
+// that clock is behind ours, but not before 1970. Where no answer has told the time yet, ask gets one; its error is
+// returned.
+func (c *Clock) Start(ctx context.Context, since time.Time, margin time.Duration, ask func(context.Context) error) (time.Time, error) {
+	if !c.Seen() {
+		if err := ask(ctx); err != nil {
+			return time.Time{}, err
+		}
+	}
+	start := time.Unix(0, 0).UTC()
+	if earlier := c.Behind() - margin; since.After(start.Add(-earlier)) {
+		start = since.Add(earlier).UTC()
+	}
+	return start, nil
+}

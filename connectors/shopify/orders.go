@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -53,7 +54,7 @@ func (s *shop) Orders(ctx context.Context, since time.Time, from connectors.Curs
 	if err != nil {
 		return connectors.OrderPage{}, err
 	}
-	data, err := ask[ordersData](ctx, s, request{op: op, document: ordersDocument, variables: ordersVariables{
+	data, err := ask[ordersData](ctx, s, graphql.Request{Op: op, Document: ordersDocument, Variables: ordersVariables{
 		Query: "updated_at:>='" + cursor.from.Format(time.RFC3339) + "'", After: cursor.after, Buyers: s.buyers,
 	}})
 	if err != nil {
@@ -97,17 +98,15 @@ func (s *shop) orderPlace(ctx context.Context, op string, since time.Time, from 
 		}
 		return cursor, nil
 	}
-	if !s.clock.Seen() {
-		if _, err := s.Account(ctx); err != nil {
-			return orderCursor{}, err
-		}
-	}
-	start := time.Unix(0, 0).UTC()
 	// The header that tells the clock has whole seconds, and took its time to come.
-	if behind := s.clock.Behind() - 2*time.Second; since.After(start.Add(-behind)) {
-		start = since.Add(behind).UTC().Truncate(time.Second)
+	start, err := s.clock.Start(ctx, since, 2*time.Second, func(ctx context.Context) error {
+		_, err := s.Account(ctx)
+		return err
+	})
+	if err != nil {
+		return orderCursor{}, err
 	}
-	return orderCursor{from: start, watermark: time.Now().UTC().Truncate(time.Millisecond)}, nil
+	return orderCursor{from: start.Truncate(time.Second), watermark: time.Now().UTC().Truncate(time.Millisecond)}, nil
 }
 
 // complete fetches what an order has beyond the few parts that it came with.
@@ -158,12 +157,12 @@ func (s *shop) complete(ctx context.Context, op string, o *order) error {
 // may have more.
 func (s *shop) completeLists(ctx context.Context, op string, o *order) error {
 	all := func(document string) (*order, error) {
-		data, err := ask[orderData](ctx, s, request{op: op, document: document, variables: idVariables{ID: o.ID}})
+		data, err := ask[orderData](ctx, s, graphql.Request{Op: op, Document: document, Variables: idVariables{ID: o.ID}})
 		switch {
 		case err != nil:
 			return nil, err
 		case data.Order == nil:
-			return nil, s.refuse(connectors.Retryable, op, "", "order "+o.ID+" is gone")
+			return nil, s.client.Refusal(connectors.Retryable, op, "", "order "+o.ID+" is gone")
 		case len(data.Order.Fulfillments) >= mostParts || len(data.Order.Refunds) >= mostParts:
 			return nil, connectors.Rejectedf(op, "", "order %s has %d fulfillments or refunds, or more, which cannot be listed", o.ID, mostParts)
 		}
@@ -228,13 +227,13 @@ func drainNode[N, T any](ctx context.Context, s *shop, op, document, id string, 
 func drain[D, T any](ctx context.Context, s *shop, op, document, id string, l *list[T], of func(*D) *list[T]) error {
 	for l.PageInfo.HasNextPage {
 		after := l.PageInfo.EndCursor
-		data, err := ask[D](ctx, s, request{op: op, document: document, variables: idVariables{ID: id, After: after}})
+		data, err := ask[D](ctx, s, graphql.Request{Op: op, Document: document, Variables: idVariables{ID: id, After: after}})
 		if err != nil {
 			return err
 		}
 		part := of(data)
 		if part == nil {
-			return s.refuse(connectors.Retryable, op, "", id+" is gone")
+			return s.client.Refusal(connectors.Retryable, op, "", id+" is gone")
 		}
 		if _, _, err := s.next(op, part.PageInfo, after); err != nil {
 			return err
@@ -472,7 +471,7 @@ func (s *shop) findOrder(ctx context.Context, op, id string) (*order, error) {
 	if !isNumber(id) {
 		return nil, &connectors.Error{Kind: connectors.Unmapped, Op: op, Err: fmt.Errorf("the shop has no order %q: %w", id, errNotANumber)}
 	}
-	data, err := ask[orderData](ctx, s, request{op: op, document: orderDocument, variables: orderVariables{ID: gid("Order", id)}})
+	data, err := ask[orderData](ctx, s, graphql.Request{Op: op, Document: orderDocument, Variables: orderVariables{ID: gid("Order", id)}})
 	switch {
 	case err != nil:
 		return nil, err

@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/connectors/rest"
 )
 
@@ -25,21 +25,6 @@ const (
 	longestWait    = 5 * time.Second
 	throttledTries = 3
 )
-
-// request is one GraphQL operation.
-type request struct {
-	// op begins every error.
-	op        string
-	document  string
-	variables any
-	// write is true for a mutation; idempotent is true where it can be repeated.
-	write, idempotent bool
-}
-
-type body struct {
-	Query     string `json:"query"`
-	Variables any    `json:"variables,omitempty"`
-}
 
 type answer[T any] struct {
 	Data       *T             `json:"data"`
@@ -80,7 +65,7 @@ func (c *cost) wait() (time.Duration, bool) {
 
 // ask makes one operation. What was throttled is tried again where the points are there within seconds: nothing of it
 // took place.
-func ask[T any](ctx context.Context, s *shop, r request) (*T, error) {
+func ask[T any](ctx context.Context, s *shop, r graphql.Request) (*T, error) {
 	for try := 1; ; try++ {
 		data, wait, err := askOnce[T](ctx, s, r)
 		if wait <= 0 || wait > longestWait || try == throttledTries {
@@ -100,32 +85,20 @@ func ask[T any](ctx context.Context, s *shop, r request) (*T, error) {
 }
 
 // askOnce renews once a token that the shop no longer takes.
-func askOnce[T any](ctx context.Context, s *shop, r request) (*T, time.Duration, error) {
-	token, err := s.accessToken(ctx, r.op, "")
+func askOnce[T any](ctx context.Context, s *shop, r graphql.Request) (*T, time.Duration, error) {
+	token, err := s.accessToken(ctx, r.Op, "")
 	if err != nil {
 		return nil, 0, err
 	}
 	data, wait, err := send[T](ctx, s, r, token)
 	if connectors.KindOf(err) != connectors.Auth || s.clientID == "" {
-		return data, wait, without(token, err)
+		return data, wait, rest.Without(token, err)
 	}
-	if token, err = s.accessToken(ctx, r.op, token); err != nil {
+	if token, err = s.accessToken(ctx, r.Op, token); err != nil {
 		return nil, 0, err
 	}
 	data, wait, err = send[T](ctx, s, r, token)
-	return data, wait, without(token, err)
-}
-
-// without takes a fetched token out of an error: the client knows only the secrets that it began with.
-func without(token string, err error) error {
-	e, ok := errors.AsType[*connectors.Error](err)
-	if !ok || token == "" || !strings.Contains(e.Error(), token) {
-		return err
-	}
-	clean := *e
-	clean.Code = strings.ReplaceAll(e.Code, token, "redacted")
-	clean.Err = errors.New(strings.ReplaceAll(e.Err.Error(), token, "redacted"))
-	return &clean
+	return data, wait, rest.Without(token, err)
 }
 
 // accessToken returns a token that was fetched with the client id, and fetches one when there is none, it ends soon, or it
@@ -149,7 +122,7 @@ func (s *shop) accessToken(ctx context.Context, op, stale string) (string, error
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, Body: []byte(form.Encode()),
 	}, &got)
 	if status == http.StatusBadRequest && connectors.KindOf(err) == connectors.Rejected {
-		return "", s.refuse(connectors.Auth, op, "", fmt.Sprintf("no token was given for the client id: %v; in the Dev Dashboard, compare %s and %s "+
+		return "", s.client.Refusal(connectors.Auth, op, "", fmt.Sprintf("no token was given for the client id: %v; in the Dev Dashboard, compare %s and %s "+
 			"with the app's settings, and see that it is installed on the shop", errors.Unwrap(err), settingClientID, settingSecrets))
 	}
 	if err != nil {
@@ -164,20 +137,11 @@ func (s *shop) accessToken(ctx context.Context, op, stale string) (string, error
 }
 
 // send makes one call. The duration is how long to wait before it is sent again, where the shop throttled it.
-func send[T any](ctx context.Context, s *shop, r request, token string) (*T, time.Duration, error) {
+func send[T any](ctx context.Context, s *shop, r graphql.Request, token string) (*T, time.Duration, error) {
 	var header http.Header
 	var status int
-	call := rest.Call{
-		Op:             r.op,
-		Method:         http.MethodPost,
-		Path:           "/api/" + s.version + "/graphql.json",
-		Header:         http.Header{},
-		Body:           body{Query: r.document, Variables: r.variables},
-		Write:          r.write,
-		Idempotent:     r.idempotent,
-		ResponseHeader: &header,
-		Status:         &status,
-	}
+	call := r.Call("/api/" + s.version + "/graphql.json")
+	call.ResponseHeader, call.Status = &header, &status
 	if token != "" {
 		call.Header.Set(tokenHeader, token)
 	}
@@ -188,17 +152,17 @@ func send[T any](ctx context.Context, s *shop, r request, token string) (*T, tim
 	s.clock.Note(header)
 	if by := header.Get(versionHeader); by != "" && by != s.version {
 		kind := connectors.Rejected
-		if r.write {
+		if r.Write {
 			kind = connectors.Uncertain
 		}
-		return nil, 0, s.refuse(kind, r.op, "", fmt.Sprintf("version %s of the Admin API answered in the place of %s, which has come to its end: set %s to %s, after reading "+
+		return nil, 0, s.client.Refusal(kind, r.Op, "", fmt.Sprintf("version %s of the Admin API answered in the place of %s, which has come to its end: set %s to %s, after reading "+
 			"Shopify's notes on what changed", by, s.version, settingVersion, cmp.Or(newer(by), versions[len(versions)-1])))
 	}
 	if len(got.Errors) > 0 {
 		return nil, throttled(got.Errors[0], got.Extensions.Cost), s.graphQLFailure(r, got.Errors[0], got.Extensions.Cost)
 	}
 	if got.Data == nil {
-		return nil, 0, s.refuse(unknown(r), r.op, "", "the answer has neither data nor errors; is this the address of a Shopify shop?")
+		return nil, 0, s.client.Refusal(r.Unknown(), r.Op, "", "the answer has neither data nor errors; is this the address of a Shopify shop?")
 	}
 	return got.Data, 0, nil
 }
@@ -244,16 +208,15 @@ func (s *shop) explain(err error, status int) error {
 	return &told
 }
 
-// graphQLFailure turns an error of GraphQL, which comes with HTTP 200, into one of ours. An error below the mutation's own
-// field is one of the answer: the mutation has happened.
+// graphQLFailure turns an error of GraphQL, which comes with HTTP 200, into one of ours.
 //
 // https://shopify.dev/docs/api/admin-graphql#status_and_error_codes
-func (s *shop) graphQLFailure(r request, e graphQLError, c *cost) error {
+func (s *shop) graphQLFailure(r graphql.Request, e graphQLError, c *cost) error {
 	code, text := e.Extensions.Code, cmp.Or(e.Message, "the shop gave no reason")
 	kind := connectors.Rejected
 	switch code {
 	case codeThrottled:
-		failed := &connectors.Error{Kind: connectors.Throttled, Op: r.op, Code: code, Err: errors.New(s.client.Redact(text))}
+		failed := &connectors.Error{Kind: connectors.Throttled, Op: r.Op, Code: code, Err: errors.New(s.client.Redact(text))}
 		if wait, told := c.wait(); told {
 			failed.RetryAt = time.Now().Add(wait).UTC()
 		}
@@ -264,24 +227,9 @@ func (s *shop) graphQLFailure(r request, e graphQLError, c *cost) error {
 	case "SHOP_INACTIVE":
 		kind = connectors.Auth
 	case "INTERNAL_SERVER_ERROR", "SERVICE_UNAVAILABLE", "TIMEOUT", "":
-		kind = unknown(r)
+		kind = r.Unknown()
 	}
-	if r.write && len(e.Path) > 1 {
-		kind = connectors.Uncertain
-	}
-	return s.refuse(kind, r.op, code, text)
-}
-
-// unknown is the kind of a failure that does not tell whether the operation took effect.
-func unknown(r request) connectors.ErrorKind {
-	if r.write {
-		return connectors.Uncertain
-	}
-	return connectors.Retryable
-}
-
-func (s *shop) refuse(kind connectors.ErrorKind, op, code, text string) error {
-	return &connectors.Error{Kind: kind, Op: op, Code: s.client.Redact(code), Err: errors.New(s.client.Redact(text))}
+	return r.Failure(s.client, kind, code, text, e.Path)
 }
 
 // missing is the error of an answer that lacks what the schema promises.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -182,14 +183,14 @@ func (s *shop) allocate(op string, known *facts, o *order, due, shipped map[stri
 		if waiting != "" {
 			text += "; a fulfillment order is " + waiting + ": release it in the Shopify admin"
 		}
-		return nil, s.refuse(connectors.Rejected, op, "", text)
+		return nil, s.client.Refusal(connectors.Rejected, op, "", text)
 	}
 	return groups, nil
 }
 
 // fulfill makes one fulfillment.
 func (s *shop) fulfill(ctx context.Context, op string, groups []fulfillGroup, tracking trackingInput) error {
-	data, err := ask[fulfillData](ctx, s, request{op: op, document: fulfillDocument, write: true, variables: fulfillVariables{fulfillInput{
+	data, err := ask[fulfillData](ctx, s, graphql.Request{Op: op, Document: fulfillDocument, Write: true, Variables: fulfillVariables{fulfillInput{
 		LineItemsByFulfillmentOrder: groups, TrackingInfo: tracking, NotifyCustomer: s.notify,
 	}}})
 	if err != nil {
@@ -198,11 +199,11 @@ func (s *shop) fulfill(ctx context.Context, op string, groups []fulfillGroup, tr
 	made := data.FulfillmentCreate
 	switch {
 	case made == nil:
-		return s.refuse(connectors.Uncertain, op, "", "the answer tells nothing of the fulfillment")
+		return s.client.Refusal(connectors.Uncertain, op, "", "the answer tells nothing of the fulfillment")
 	case len(made.UserErrors) > 0:
-		return s.refuse(connectors.Rejected, op, made.UserErrors[0].Code, made.UserErrors[0].Message)
+		return s.client.Refusal(connectors.Rejected, op, made.UserErrors[0].Code, made.UserErrors[0].Message)
 	case made.Fulfillment == nil:
-		return s.refuse(connectors.Uncertain, op, "", "the answer has neither a fulfillment nor an error")
+		return s.client.Refusal(connectors.Uncertain, op, "", "the answer has neither a fulfillment nor an error")
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/connectors/rest"
 	"github.com/truestock/truestock/connectors/signature"
 	"github.com/truestock/truestock/stock"
@@ -303,7 +304,7 @@ func (s *shop) Capabilities(ctx context.Context) (connectors.MarketplaceCapabili
 // Account implements connectors.AccountTeller: the shop's number, which outlives its names.
 func (s *shop) Account(ctx context.Context) (string, error) {
 	const op = "ask for the account"
-	data, err := ask[accountData](ctx, s, request{op: op, document: accountDocument})
+	data, err := ask[accountData](ctx, s, graphql.Request{Op: op, Document: accountDocument})
 	if err != nil {
 		return "", err
 	}
@@ -330,7 +331,7 @@ func (s *shop) facts(ctx context.Context, op string) (*facts, error) {
 
 // findFacts asks for the shop and its locations.
 func (s *shop) findFacts(ctx context.Context, op string) (*facts, error) {
-	data, err := ask[shopData](ctx, s, request{op: op, document: shopDocument})
+	data, err := ask[shopData](ctx, s, graphql.Request{Op: op, Document: shopDocument})
 	if err != nil {
 		return nil, err
 	}

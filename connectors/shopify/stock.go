@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -137,7 +138,7 @@ func (s *shop) Listings(ctx context.Context, from connectors.Cursor) (connectors
 		return none, connectors.Rejectedf(op, "", "the list of listings was begun with more locations than there are; begin it anew")
 	}
 	at := known.locations[cursor.location]
-	data, err := ask[listingsData](ctx, s, request{op: op, document: listingsDocument, variables: listingsVariables{
+	data, err := ask[listingsData](ctx, s, graphql.Request{Op: op, Document: listingsDocument, Variables: listingsVariables{
 		First: pageSize, After: cursor.after, Query: "id:>" + cursor.begin, Location: gid("Location", at.id),
 	}})
 	if err != nil {
@@ -177,7 +178,7 @@ func (s *shop) next(op string, p pageInfo, after string) (string, bool, error) {
 	case p.EndCursor == "":
 		return "", false, s.missing(op, "the cursor of the next page")
 	case p.EndCursor == after:
-		return "", false, s.refuse(connectors.Retryable, op, "", "the list leads from a page to the same page again")
+		return "", false, s.client.Refusal(connectors.Retryable, op, "", "the list leads from a page to the same page again")
 	}
 	return p.EndCursor, true, nil
 }
@@ -255,7 +256,7 @@ func (s *shop) levels(ctx context.Context, op string, refs []connectors.Ref) (ma
 			}
 		}
 		for some := range slices.Chunk(ids, readSize) {
-			data, err := ask[levelsData](ctx, s, request{op: op, document: levelsDocument, variables: levelsVariables{IDs: some, Location: gid("Location", at.id)}})
+			data, err := ask[levelsData](ctx, s, graphql.Request{Op: op, Document: levelsDocument, Variables: levelsVariables{IDs: some, Location: gid("Location", at.id)}})
 			if err != nil {
 				return nil, err
 			}
@@ -423,7 +424,7 @@ func (s *shop) writeOnce(ctx context.Context, op string, lines []*line) error {
 	}
 	answer := data.InventorySetQuantities
 	if answer == nil {
-		return s.refuse(connectors.Uncertain, op, "", "the answer tells nothing of the writes")
+		return s.client.Refusal(connectors.Uncertain, op, "", "the answer tells nothing of the writes")
 	}
 	var changes []change
 	applied := answer.InventoryAdjustmentGroup != nil
@@ -456,7 +457,7 @@ func (s *shop) set(ctx context.Context, op string, lines []*line, key string) (*
 			Quantity: l.write.Quantity, ChangeFromQuantity: l.write.Expect,
 		}
 	}
-	return ask[writeData](ctx, s, request{op: op, document: writeDocument, write: true, idempotent: true, variables: writeVariables{Key: key, Input: writeInput{
+	return ask[writeData](ctx, s, graphql.Request{Op: op, Document: writeDocument, Write: true, Idempotent: true, Variables: writeVariables{Key: key, Input: writeInput{
 		Name: available, Reason: reason, ReferenceDocumentURI: "gid://truestock/Write/" + key, Quantities: quantities,
 	}}})
 }
@@ -542,12 +543,12 @@ func (s *shop) refuseLine(op string, l *line, e userError) {
 	case "IDEMPOTENCY_PREVIOUS_ATTEMPT_FAILED":
 		kind = connectors.Retryable
 	}
-	l.fail(s.refuse(kind, op, e.Code, fmt.Sprintf("item %s: %s", l.write.Ref, e.Message)))
+	l.fail(s.client.Refusal(kind, op, e.Code, fmt.Sprintf("item %s: %s", l.write.Ref, e.Message)))
 }
 
 // activate stocks the line's item at its location, with nothing there; the line is then sent again.
 func (s *shop) activate(ctx context.Context, op string, l *line) error {
-	data, err := ask[activateData](ctx, s, request{op: op, document: activateDocument, write: true, idempotent: true, variables: activateVariables{
+	data, err := ask[activateData](ctx, s, graphql.Request{Op: op, Document: activateDocument, Write: true, Idempotent: true, Variables: activateVariables{
 		Item: gid("InventoryItem", l.write.Ref.Item), Location: gid("Location", l.location.id), Key: keyOf([]*line{l}, "activate"),
 	}})
 	if err != nil {
@@ -556,11 +557,11 @@ func (s *shop) activate(ctx context.Context, op string, l *line) error {
 	answer := data.InventoryActivate
 	switch {
 	case answer == nil:
-		return s.refuse(connectors.Uncertain, op, "", "the answer does not say whether the item is stocked now")
+		return s.client.Refusal(connectors.Uncertain, op, "", "the answer does not say whether the item is stocked now")
 	case len(answer.UserErrors) > 0:
-		return s.refuse(connectors.Rejected, op, answer.UserErrors[0].Code, fmt.Sprintf("item %s is not stocked at location %s, and could not be: %s", l.write.Ref, l.location.name, answer.UserErrors[0].Message))
+		return s.client.Refusal(connectors.Rejected, op, answer.UserErrors[0].Code, fmt.Sprintf("item %s is not stocked at location %s, and could not be: %s", l.write.Ref, l.location.name, answer.UserErrors[0].Message))
 	case answer.InventoryLevel == nil:
-		return s.refuse(connectors.Uncertain, op, "", "the answer has neither a level nor an error")
+		return s.client.Refusal(connectors.Uncertain, op, "", "the answer has neither a level nor an error")
 	}
 	l.activated = true
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -116,7 +117,7 @@ func (s *shop) MissingSubscriptions(ctx context.Context) ([]string, error) {
 	missing := slices.Clone(topics)
 	after := ""
 	for more := true; more; {
-		data, err := ask[subscriptionsData](ctx, s, request{op: op, document: subscriptionsDocument, variables: subscriptionsVariables{URI: s.webhookURL, After: after}})
+		data, err := ask[subscriptionsData](ctx, s, graphql.Request{Op: op, Document: subscriptionsDocument, Variables: subscriptionsVariables{URI: s.webhookURL, After: after}})
 		if err != nil {
 			return nil, err
 		}
@@ -154,18 +155,18 @@ func (s *shop) Subscribe(ctx context.Context, types []string) error {
 		if topic == "INVENTORY_LEVELS_UPDATE" {
 			input.IncludeFields = []string{"inventory_item_id", "location_id", "available", "updated_at"}
 		}
-		data, err := ask[subscribeData](ctx, s, request{op: op, document: subscribeDocument, write: true, variables: subscribeVariables{Topic: topic, Subscription: input}})
+		data, err := ask[subscribeData](ctx, s, graphql.Request{Op: op, Document: subscribeDocument, Write: true, Variables: subscribeVariables{Topic: topic, Subscription: input}})
 		if err != nil {
 			return err
 		}
 		made := data.WebhookSubscriptionCreate
 		switch {
 		case made == nil:
-			return s.refuse(connectors.Uncertain, op, "", "the answer tells nothing of the subscription to "+topic)
+			return s.client.Refusal(connectors.Uncertain, op, "", "the answer tells nothing of the subscription to "+topic)
 		case len(made.UserErrors) > 0:
-			return s.refuse(connectors.Rejected, op, made.UserErrors[0].Code, topic+": "+made.UserErrors[0].Message)
+			return s.client.Refusal(connectors.Rejected, op, made.UserErrors[0].Code, topic+": "+made.UserErrors[0].Message)
 		case made.WebhookSubscription == nil:
-			return s.refuse(connectors.Uncertain, op, "", "the answer has neither a subscription to "+topic+" nor an error")
+			return s.client.Refusal(connectors.Uncertain, op, "", "the answer has neither a subscription to "+topic+" nor an error")
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 )
 
 // wireOrder is an order as a shop tells it: 5 placed, 2 of them cancelled, 1 shipped, 1 packed.
@@ -202,7 +203,7 @@ func TestErrorsOfGraphQL(t *testing.T) {
 			t.Fatal(err)
 		}
 		for write, want := range map[bool]connectors.ErrorKind{false: c.read, true: c.write} {
-			_, err := ask[writeData](t.Context(), conn.(*shop), request{op: "try", write: write})
+			_, err := ask[writeData](t.Context(), conn.(*shop), graphql.Request{Op: "try", Write: write})
 			if got := connectors.KindOf(err); got != want {
 				t.Errorf("%s (write: %t) is %s, not %s", c.error, write, got, want)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -67,7 +68,7 @@ func (s *shop) Orders(ctx context.Context, since time.Time, from connectors.Curs
 	if err != nil {
 		return connectors.OrderPage{}, err
 	}
-	data, err := ask[ordersData](ctx, s, request{op: op, document: ordersDocument, variables: listVariables{listOptions{
+	data, err := ask[ordersData](ctx, s, graphql.Request{Op: op, Document: ordersDocument, Variables: listVariables{listOptions{
 		Skip: cursor.skip,
 		Take: orderPage,
 		Sort: map[string]string{"updatedAt": "ASC", "id": "ASC"},
@@ -108,16 +109,11 @@ func (s *shop) orderPlace(ctx context.Context, op string, since time.Time, from 
 		}
 		return cursor, nil
 	}
-	if !s.clock.Seen() {
-		if err := s.Check(ctx); err != nil {
-			return orderCursor{}, err
-		}
+	start, err := s.clock.Start(ctx, since, orderOverlap, s.Check)
+	if err != nil {
+		return orderCursor{}, err
 	}
-	start := time.UnixMilli(0).UTC()
-	if behind := s.clock.Behind(); since.After(start.Add(orderOverlap - behind)) {
-		start = utcMillis(since.Add(behind - orderOverlap))
-	}
-	return orderCursor{from: start, watermark: utcMillis(time.Now())}, nil
+	return orderCursor{from: utcMillis(start), watermark: utcMillis(time.Now())}, nil
 }
 
 // after is the place of the page behind one whose last order changed at last. Orders that change between the pages move

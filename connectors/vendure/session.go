@@ -1,16 +1,14 @@
 package vendure
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/connectors/rest"
 )
 
@@ -32,21 +30,6 @@ func fixedHeader(s connectors.Settings) http.Header {
 	return header
 }
 
-// request is one GraphQL operation.
-type request struct {
-	// op begins every error.
-	op        string
-	document  string
-	variables any
-	// write is true for a mutation that changes more than a session; idempotent is true where it can be repeated.
-	write, idempotent bool
-}
-
-type body struct {
-	Query     string `json:"query"`
-	Variables any    `json:"variables,omitempty"`
-}
-
 type answer[T any] struct {
 	Data   *T             `json:"data"`
 	Errors []graphQLError `json:"errors"`
@@ -61,32 +44,20 @@ type graphQLError struct {
 }
 
 // ask makes one operation inside a session. A session that the shop no longer knows is renewed once.
-func ask[T any](ctx context.Context, s *shop, r request) (*T, error) {
-	token, err := s.session(ctx, r.op, "")
+func ask[T any](ctx context.Context, s *shop, r graphql.Request) (*T, error) {
+	token, err := s.session(ctx, r.Op, "")
 	if err != nil {
 		return nil, err
 	}
 	data, err := send[T](ctx, s, r, token, nil)
 	if connectors.KindOf(err) != connectors.Auth || s.apiKey != "" {
-		return data, without(token, err)
+		return data, rest.Without(token, err)
 	}
-	if token, err = s.session(ctx, r.op, token); err != nil {
+	if token, err = s.session(ctx, r.Op, token); err != nil {
 		return nil, err
 	}
 	data, err = send[T](ctx, s, r, token, nil)
-	return data, without(token, err)
-}
-
-// without takes the token of a session out of an error: the client knows only the secrets that it began with.
-func without(token string, err error) error {
-	e, ok := errors.AsType[*connectors.Error](err)
-	if !ok || token == "" || !strings.Contains(e.Error(), token) {
-		return err
-	}
-	clean := *e
-	clean.Code = strings.ReplaceAll(e.Code, token, "redacted")
-	clean.Err = errors.New(strings.ReplaceAll(e.Err.Error(), token, "redacted"))
-	return &clean
+	return data, rest.Without(token, err)
 }
 
 // session returns the token of the session, and logs in when there is none or it is the stale one. With an API key there
@@ -101,38 +72,31 @@ func (s *shop) session(ctx context.Context, op, stale string) (string, error) {
 		return s.token, nil
 	}
 	var header http.Header
-	data, err := send[loginData](ctx, s, request{
-		op:        op,
-		document:  loginDocument,
-		variables: map[string]string{"username": s.username, "password": s.password},
+	data, err := send[loginData](ctx, s, graphql.Request{
+		Op:        op,
+		Document:  loginDocument,
+		Variables: map[string]string{"username": s.username, "password": s.password},
 	}, "", &header)
 	if err != nil {
 		return "", err
 	}
 	if refused := data.Login; refused.ErrorCode != "" {
-		return "", s.refuse(connectors.Auth, op, refused.ErrorCode, "the login was refused: "+refused.Message)
+		return "", s.client.Refusal(connectors.Auth, op, refused.ErrorCode, "the login was refused: "+refused.Message)
 	}
 	// The token is in the header under the token method "bearer" only (api/common/set-session-token.js).
 	s.token = header.Get(sessionTokenHeader)
 	if s.token == "" {
-		return "", s.refuse(connectors.Auth, op, "", "the login gave no token; add \"bearer\" to authOptions.tokenMethod of the shop, or use an API key")
+		return "", s.client.Refusal(connectors.Auth, op, "", "the login gave no token; add \"bearer\" to authOptions.tokenMethod of the shop, or use an API key")
 	}
 	return s.token, nil
 }
 
-func send[T any](ctx context.Context, s *shop, r request, token string, header *http.Header) (*T, error) {
+func send[T any](ctx context.Context, s *shop, r graphql.Request, token string, header *http.Header) (*T, error) {
 	if header == nil {
 		header = new(http.Header)
 	}
-	call := rest.Call{
-		Op:             r.op,
-		Method:         http.MethodPost,
-		Header:         http.Header{},
-		Body:           body{Query: r.document, Variables: r.variables},
-		Write:          r.write,
-		Idempotent:     r.idempotent,
-		ResponseHeader: header,
-	}
+	call := r.Call("")
+	call.ResponseHeader = header
 	if token != "" {
 		call.Header.Set("Authorization", "Bearer "+token)
 	}
@@ -145,14 +109,14 @@ func send[T any](ctx context.Context, s *shop, r request, token string, header *
 		return nil, s.graphQLFailure(r, got.Errors[0])
 	}
 	if got.Data == nil {
-		return nil, s.refuse(unknown(r), r.op, "", "the answer has neither data nor errors; is this the address of a Vendure admin API?")
+		return nil, s.client.Refusal(r.Unknown(), r.Op, "", "the answer has neither data nor errors; is this the address of a Vendure admin API?")
 	}
 	return got.Data, nil
 }
 
 // graphQLFailure turns an error of GraphQL, which comes with HTTP 200, into one of ours. The codes are those of
-// common/error/errors.js. An error below the mutation's own field is one of the answer: the mutation has happened.
-func (s *shop) graphQLFailure(r request, e graphQLError) error {
+// common/error/errors.js.
+func (s *shop) graphQLFailure(r graphql.Request, e graphQLError) error {
 	code := e.Extensions.Code
 	kind := connectors.Rejected
 	switch {
@@ -161,24 +125,9 @@ func (s *shop) graphQLFailure(r request, e graphQLError) error {
 	case code == "ENTITY_NOT_FOUND":
 		kind = connectors.Unmapped
 	case code == "INTERNAL_SERVER_ERROR", code == "":
-		kind = unknown(r)
+		kind = r.Unknown()
 	}
-	if r.write && len(e.Path) > 1 {
-		kind = connectors.Uncertain
-	}
-	return s.refuse(kind, r.op, code, cmp.Or(e.Message, "the shop gave no reason"))
-}
-
-// unknown is the kind of a failure that does not tell whether the operation took effect.
-func unknown(r request) connectors.ErrorKind {
-	if r.write {
-		return connectors.Uncertain
-	}
-	return connectors.Retryable
-}
-
-func (s *shop) refuse(kind connectors.ErrorKind, op, code, text string) error {
-	return &connectors.Error{Kind: kind, Op: op, Code: s.client.Redact(code), Err: errors.New(s.client.Redact(text))}
+	return r.Failure(s.client, kind, code, e.Message, e.Path)
 }
 
 // missing is the error of an answer that lacks what the schema promises.

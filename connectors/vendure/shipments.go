@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 )
 
 // WriteShipment implements connectors.ShipmentWriter: a fulfillment of the order that is at once Shipped. The fulfillment
@@ -36,7 +37,7 @@ func (s *shop) WriteShipment(ctx context.Context, notice connectors.ShipmentNoti
 	if err := belongs(op, o, input.Lines); err != nil {
 		return err
 	}
-	data, err := ask[fulfillData](ctx, s, request{op: op, document: fulfillDocument, variables: fulfillVariables{input}, write: true})
+	data, err := ask[fulfillData](ctx, s, graphql.Request{Op: op, Document: fulfillDocument, Variables: fulfillVariables{input}, Write: true})
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func keyMark(key string) string {
 }
 
 func (s *shop) findOrder(ctx context.Context, op, code string) (*order, error) {
-	data, err := ask[ordersData](ctx, s, request{op: op, document: ordersDocument, variables: listVariables{listOptions{
+	data, err := ask[ordersData](ctx, s, graphql.Request{Op: op, Document: ordersDocument, Variables: listVariables{listOptions{
 		Take: 1, Filter: map[string]any{"code": map[string]any{"eq": code}},
 	}}})
 	if err != nil {
@@ -110,7 +111,7 @@ func (s *shop) ship(ctx context.Context, op, id, state string) error {
 	if state != "Pending" && state != "Created" {
 		return nil
 	}
-	data, err := ask[transitionData](ctx, s, request{op: op, document: transitionDocument, variables: map[string]string{"id": id, "state": "Shipped"}, write: true})
+	data, err := ask[transitionData](ctx, s, graphql.Request{Op: op, Document: transitionDocument, Variables: map[string]string{"id": id, "state": "Shipped"}, Write: true})
 	if err != nil {
 		return err
 	}
@@ -122,9 +123,9 @@ func (s *shop) refusal(op string, o outcome) error {
 	switch {
 	case o.ErrorCode != "":
 		detail := cmp.Or(o.TransitionError, o.HandlerError)
-		return s.refuse(connectors.Rejected, op, o.ErrorCode, strings.TrimSuffix(o.Message+": "+detail, ": "))
+		return s.client.Refusal(connectors.Rejected, op, o.ErrorCode, strings.TrimSuffix(o.Message+": "+detail, ": "))
 	case o.ID == "":
-		return s.refuse(connectors.Uncertain, op, "", "the answer has neither a result nor an error")
+		return s.client.Refusal(connectors.Uncertain, op, "", "the answer has neither a result nor an error")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -97,7 +98,7 @@ func (s *shop) Listings(ctx context.Context, from connectors.Cursor) (connectors
 		return none, err
 	}
 	for start := max(0, cursor.skip-listingOverlap); ; start = max(0, start-batchSize) {
-		data, err := ask[variantsData](ctx, s, request{op: op, document: listingsDocument, variables: listVariables{listOptions{
+		data, err := ask[variantsData](ctx, s, graphql.Request{Op: op, Document: listingsDocument, Variables: listVariables{listOptions{
 			Skip: start, Take: batchSize + listingOverlap, Sort: map[string]string{"id": "ASC"},
 		}}})
 		if err != nil {
@@ -198,7 +199,7 @@ func (s *shop) levels(ctx context.Context, op string, items []string) (map[strin
 	if len(items) == 0 {
 		return nil, nil
 	}
-	data, err := ask[variantsData](ctx, s, request{op: op, document: levelsDocument, variables: listVariables{listOptions{
+	data, err := ask[variantsData](ctx, s, graphql.Request{Op: op, Document: levelsDocument, Variables: listVariables{listOptions{
 		Take: len(items), Filter: map[string]any{"id": map[string]any{"in": items}},
 	}}})
 	if err != nil {
@@ -397,7 +398,7 @@ func (s *shop) writeOnce(ctx context.Context, op string, lines []*line) error {
 	for i, l := range lines {
 		input[i] = l.input(location)
 	}
-	data, err := ask[writeData](ctx, s, request{op: op, document: writeDocument, variables: writeVariables{input}, write: true})
+	data, err := ask[writeData](ctx, s, graphql.Request{Op: op, Document: writeDocument, Variables: writeVariables{input}, Write: true})
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/graphql"
 	"github.com/truestock/truestock/connectors/rest"
 	"github.com/truestock/truestock/connectors/standardwebhooks"
 	"github.com/truestock/truestock/stock"
@@ -247,7 +248,7 @@ func (s *shop) stockLocation(ctx context.Context, op string) (string, error) {
 // findLocation looks the setting up among the locations of the channel. Without one it takes the oldest, as the shop
 // itself does (service/services/stock-location.service.js, defaultStockLocation).
 func (s *shop) findLocation(ctx context.Context, op string) (string, error) {
-	answer, err := ask[locationsData](ctx, s, request{op: op, document: locationsDocument})
+	answer, err := ask[locationsData](ctx, s, graphql.Request{Op: op, Document: locationsDocument})
 	if err != nil {
 		return "", err
 	}

@@ -91,11 +91,7 @@ func explain(err error, status int, header http.Header) error {
 	return &out
 }
 
-func (s *shop) refuse(kind connectors.ErrorKind, op, code, text string) *connectors.Error {
-	return &connectors.Error{Kind: kind, Op: op, Code: s.client.Redact(code), Err: errors.New(s.client.Redact(text))}
-}
-
 // missing is the error of an answer that lacks what the documentation promises.
 func (s *shop) missing(op, what string) error {
-	return s.refuse(connectors.Rejected, op, "", "the answer lacks "+what+"; this version of the shop is not understood")
+	return s.client.Refusal(connectors.Rejected, op, "", "the answer lacks "+what+"; this version of the shop is not understood")
 }

@@ -252,7 +252,7 @@ func (s *shop) list(op string, to []connectors.Listing, p *product, title, statu
 func (p *product) ref() connectors.Ref { return connectors.Ref{Item: strconv.FormatInt(p.ID, 10)} }
 
 func (s *shop) uncountable(op string, err error) error {
-	return s.refuse(connectors.Rejected, op, "", err.Error()+"; truestock keeps whole numbers: correct the product under Products → Inventory, or take out the plug-in that sells parts")
+	return s.client.Refusal(connectors.Rejected, op, "", err.Error()+"; truestock keeps whole numbers: correct the product under Products → Inventory, or take out the plug-in that sells parts")
 }
 
 // rows reads the page of a list behind a place, beginning a little before it. The list is paged by number of rows, so each
@@ -271,7 +271,7 @@ func (s *shop) rows(ctx context.Context, op, path string, query url.Values, afte
 		}
 		for i := 1; i < len(rows); i++ {
 			if rows[i].ID <= rows[i-1].ID {
-				return nil, 0, false, s.refuse(connectors.Rejected, op, "", "the shop does not list by id as it was asked; a plug-in changes the order of the REST API")
+				return nil, 0, false, s.client.Refusal(connectors.Rejected, op, "", "the shop does not list by id as it was asked; a plug-in changes the order of the REST API")
 			}
 		}
 		full = len(rows) >= batchSize
@@ -284,6 +284,6 @@ func (s *shop) rows(ctx context.Context, op, path string, query url.Values, afte
 			return rows, start, full, nil
 		}
 	}
-	return nil, 0, false, s.refuse(connectors.Rejected, op, "", "the list does not go on behind "+strconv.FormatInt(after.last, 10)+
+	return nil, 0, false, s.client.Refusal(connectors.Rejected, op, "", "the list does not go on behind "+strconv.FormatInt(after.last, 10)+
 		": a cache in front of the shop takes no notice of the page; except /wp-json/ from it")
 }

@@ -104,7 +104,7 @@ func (s *shop) Orders(ctx context.Context, since time.Time, from connectors.Curs
 		return none, err
 	}
 	if !slices.IsSortedFunc(rows, func(a, b order) int { return a.ModifiedAt.Compare(b.ModifiedAt.Time) }) {
-		return none, s.refuse(connectors.Rejected, op, "", "the shop does not list orders by their last change as it was asked: update WooCommerce, or take out the plug-in that changes the order of the REST API")
+		return none, s.client.Refusal(connectors.Rejected, op, "", "the shop does not list orders by their last change as it was asked: update WooCommerce, or take out the plug-in that changes the order of the REST API")
 	}
 	page := connectors.OrderPage{Watermark: cursor.watermark}
 	if page.Orders, err = s.toOrders(ctx, op, rows); err != nil {
@@ -114,7 +114,7 @@ func (s *shop) Orders(ctx context.Context, since time.Time, from connectors.Curs
 	case len(rows) >= orderPage:
 		next, err := cursor.after(&rows[len(rows)-1])
 		if err != nil {
-			return none, s.refuse(connectors.Rejected, op, "", err.Error())
+			return none, s.client.Refusal(connectors.Rejected, op, "", err.Error())
 		}
 		page.Next = next.encode()
 	case cursor.list+1 < len(orderLists):
@@ -133,15 +133,11 @@ func (s *shop) orderPlace(ctx context.Context, op string, since time.Time, from 
 		}
 		return cursor, nil
 	}
-	if !s.clock.Seen() {
-		if err := s.Check(ctx); err != nil {
-			return orderCursor{}, err
-		}
+	start, err := s.clock.Start(ctx, since, orderOverlap, s.Check)
+	if err != nil {
+		return orderCursor{}, err
 	}
-	start := time.Unix(0, 0).UTC()
-	if behind := s.clock.Behind(); since.After(start.Add(orderOverlap - behind + time.Second)) {
-		start = since.Add(behind - orderOverlap).UTC().Truncate(time.Second)
-	}
+	start = start.Truncate(time.Second)
 	return orderCursor{since: start, from: start, watermark: time.Now().UTC().Truncate(time.Millisecond)}, nil
 }
 
@@ -234,7 +230,7 @@ func (s *shop) toOrder(ctx context.Context, op string, o *order) (*connectors.Or
 	}
 	out, err := o.translate(refunds, s.lineRef)
 	if err != nil {
-		return nil, s.refuse(connectors.Rejected, op, "", fmt.Sprintf("order %d: %s", o.ID, err))
+		return nil, s.client.Refusal(connectors.Rejected, op, "", fmt.Sprintf("order %d: %s", o.ID, err))
 	}
 	return out, nil
 }
@@ -269,7 +265,7 @@ func (s *shop) refunds(ctx context.Context, op string, o *order) ([]refund, erro
 			return all, nil
 		}
 		if len(all) > 2*len(o.Refunds)+batchSize {
-			return nil, s.refuse(connectors.Rejected, op, "", fmt.Sprintf("the refunds of order %d do not end: except /wp-json/ from the cache in front of the shop", o.ID))
+			return nil, s.client.Refusal(connectors.Rejected, op, "", fmt.Sprintf("the refunds of order %d do not end: except /wp-json/ from the cache in front of the shop", o.ID))
 		}
 	}
 }

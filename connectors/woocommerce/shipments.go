@@ -62,7 +62,7 @@ func (s *shop) WriteShipment(ctx context.Context, notice connectors.ShipmentNoti
 		return err
 	}
 	if after.Meta.text(metaShipment+mark) == "" {
-		return s.refuse(connectors.Uncertain, op, "", fmt.Sprintf("the answer does not show the shipment at order %d; a plug-in may drop meta data", id))
+		return s.client.Refusal(connectors.Uncertain, op, "", fmt.Sprintf("the answer does not show the shipment at order %d; a plug-in may drop meta data", id))
 	}
 	return nil
 }

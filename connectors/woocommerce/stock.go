@@ -275,7 +275,7 @@ func (s *shop) writeBatch(ctx context.Context, op string, parent int64, writes [
 		return err
 	}
 	if answer.Code != "" && len(answer.Update) == 0 {
-		return s.refuse(answer.kind(), op, answer.Code, answer.Message)
+		return s.client.Refusal(answer.kind(), op, answer.Code, answer.Message)
 	}
 	for n, i := range lines {
 		var row *batchRow
@@ -293,14 +293,14 @@ func (s *shop) note(op string, asked stockUpdate, parent int64, row *batchRow, r
 		result.Outcome, result.Err = connectors.Failed, err
 	}
 	if row == nil || row.ID != asked.ID {
-		fail(s.refuse(connectors.Uncertain, op, "", fmt.Sprintf("the answer does not tell what became of product %d", asked.ID)))
+		fail(s.client.Refusal(connectors.Uncertain, op, "", fmt.Sprintf("the answer does not tell what became of product %d", asked.ID)))
 		return
 	}
 	if row.Error != nil {
 		if invalidID(row.Error.Code) {
 			s.forget(asked.ID)
 		}
-		fail(s.refuse(row.Error.kind(), op, row.Error.Code, fmt.Sprintf("product %d: %s", asked.ID, row.Error.Message)))
+		fail(s.client.Refusal(row.Error.kind(), op, row.Error.Code, fmt.Sprintf("product %d: %s", asked.ID, row.Error.Message)))
 		return
 	}
 	if parent > 0 {
@@ -312,7 +312,7 @@ func (s *shop) note(op string, asked stockUpdate, parent int64, row *batchRow, r
 	}
 	shown, err := row.StockQuantity.whole()
 	if err != nil || row.ManageStock == "" {
-		fail(s.refuse(connectors.Uncertain, op, "", fmt.Sprintf("the answer does not tell the stock of product %d", asked.ID)))
+		fail(s.client.Refusal(connectors.Uncertain, op, "", fmt.Sprintf("the answer does not tell the stock of product %d", asked.ID)))
 		return
 	}
 	result.Outcome, result.Quantity = connectors.Written, &shown

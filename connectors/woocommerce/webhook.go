@@ -144,7 +144,7 @@ func (s *shop) webhooks(ctx context.Context, op string) ([]webhook, error) {
 			return ours, nil
 		}
 	}
-	return nil, s.refuse(connectors.Rejected, op, "", fmt.Sprintf("the shop has more than %d webhooks, or a cache in front of it repeats a page", listLooks*batchSize))
+	return nil, s.client.Refusal(connectors.Rejected, op, "", fmt.Sprintf("the shop has more than %d webhooks, or a cache in front of it repeats a page", listLooks*batchSize))
 }
 
 // Subscribe implements connectors.Subscriber. A webhook that is there is enabled again, with the first of our secrets; where
