@@ -9,6 +9,7 @@ import (
 	"github.com/truestock/truestock/connectors/koogallery"
 	"github.com/truestock/truestock/connectors/odoo"
 	"github.com/truestock/truestock/connectors/open"
+	"github.com/truestock/truestock/connectors/shiphero"
 	"github.com/truestock/truestock/connectors/shopify"
 	"github.com/truestock/truestock/connectors/vendure"
 	"github.com/truestock/truestock/connectors/woocommerce"
@@ -23,6 +24,7 @@ func Registry() connectors.Registry {
 		woocommerce.Info(),
 		files.Info(),
 		odoo.Info(),
+		shiphero.Info(),
 		alibaba.Info(),
 		koogallery.Info(),
 		azure.Info(),
