@@ -6,6 +6,7 @@ import (
 	"github.com/truestock/truestock/connectors/alibaba"
 	"github.com/truestock/truestock/connectors/azure"
 	"github.com/truestock/truestock/connectors/files"
+	"github.com/truestock/truestock/connectors/googlecloud"
 	"github.com/truestock/truestock/connectors/koogallery"
 	"github.com/truestock/truestock/connectors/odoo"
 	"github.com/truestock/truestock/connectors/open"
@@ -28,5 +29,6 @@ func Registry() connectors.Registry {
 		alibaba.Info(),
 		koogallery.Info(),
 		azure.Info(),
+		googlecloud.Info(),
 	}
 }
