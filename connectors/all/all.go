@@ -10,6 +10,7 @@ import (
 	"github.com/truestock/truestock/connectors/koogallery"
 	"github.com/truestock/truestock/connectors/odoo"
 	"github.com/truestock/truestock/connectors/open"
+	"github.com/truestock/truestock/connectors/shipbob"
 	"github.com/truestock/truestock/connectors/shiphero"
 	"github.com/truestock/truestock/connectors/shopify"
 	"github.com/truestock/truestock/connectors/vendure"
@@ -26,6 +27,7 @@ func Registry() connectors.Registry {
 		files.Info(),
 		odoo.Info(),
 		shiphero.Info(),
+		shipbob.Info(),
 		alibaba.Info(),
 		koogallery.Info(),
 		azure.Info(),

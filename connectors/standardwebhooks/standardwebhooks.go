@@ -90,19 +90,28 @@ func (v *Verifier) Empty() bool { return len(v.secrets) == 0 }
 // Verify authenticates a delivery that arrived at the instant given by its raw bytes, and then looks at the envelope. The
 // error is connectors.ErrSignature or connectors.ErrEnvelope, wrapped with the reason.
 func (v *Verifier) Verify(header http.Header, body []byte, at time.Time) (connectors.Delivery, error) {
+	d, err := v.Authenticate(header, body, at)
+	if err != nil {
+		return connectors.Delivery{}, err
+	}
+	if d.Type, err = scanEnvelope(body); err != nil {
+		return connectors.Delivery{}, fmt.Errorf("%w: %w", connectors.ErrEnvelope, err)
+	}
+	return d, nil
+}
+
+// Authenticate is Verify for a system that signs by the scheme and has an envelope of its own: the Type of the delivery is
+// left empty, and the body is not looked at.
+func (v *Verifier) Authenticate(header http.Header, body []byte, at time.Time) (connectors.Delivery, error) {
 	ordinal, err := v.authenticate(header, body, at)
 	if err != nil {
 		return connectors.Delivery{}, fmt.Errorf("%w: %w", connectors.ErrSignature, err)
-	}
-	kind, err := scanEnvelope(body)
-	if err != nil {
-		return connectors.Delivery{}, fmt.Errorf("%w: %w", connectors.ErrEnvelope, err)
 	}
 	id := header.Get(scheme.HeaderWebhookID)
 	if len(id) > maxIdentity {
 		return connectors.Delivery{}, fmt.Errorf("%w: webhook-id has %d bytes; at most %d are taken", connectors.ErrEnvelope, len(id), maxIdentity)
 	}
-	return connectors.Delivery{Key: id, Type: kind, Secret: ordinal}, nil
+	return connectors.Delivery{Key: id, Secret: ordinal}, nil
 }
 
 // authenticate returns the ordinal of the secret that the delivery was signed with.
