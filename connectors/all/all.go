@@ -5,6 +5,7 @@ import (
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/alibaba"
 	"github.com/truestock/truestock/connectors/azure"
+	"github.com/truestock/truestock/connectors/erpnext"
 	"github.com/truestock/truestock/connectors/files"
 	"github.com/truestock/truestock/connectors/googlecloud"
 	"github.com/truestock/truestock/connectors/koogallery"
@@ -28,6 +29,7 @@ func Registry() connectors.Registry {
 		odoo.Info(),
 		shiphero.Info(),
 		shipbob.Info(),
+		erpnext.Info(),
 		alibaba.Info(),
 		koogallery.Info(),
 		azure.Info(),

@@ -49,6 +49,9 @@ type Config struct {
 	Burst             int
 	// Secrets are replaced by "redacted" in every error and log line.
 	Secrets []string
+	// Explain, where set, finds the system's own code and words in the body of a failure, for systems that write them
+	// elsewhere than most. Where it finds no words, they are looked for in the usual places.
+	Explain func(body []byte) (code, detail string)
 }
 
 // Call is one request. The zero value of a field means that it is not needed.
@@ -81,6 +84,7 @@ type Client struct {
 	timeout   time.Duration
 	maxBody   int64
 	redact    redactor
+	explain   func(body []byte) (code, detail string)
 	transport http.RoundTripper
 	closed    atomic.Bool
 
@@ -108,6 +112,7 @@ func New(c Config) (*Client, error) {
 		timeout:   orDefault(c.Timeout, connectors.DefaultTimeout),
 		maxBody:   orDefault(c.MaxBody, DefaultMaxBody),
 		redact:    newRedactor(c.Secrets),
+		explain:   c.Explain,
 		transport: c.Transport,
 	}
 	if cl.transport == nil {

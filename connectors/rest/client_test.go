@@ -379,6 +379,28 @@ func TestExplanation(t *testing.T) {
 	}
 }
 
+// A system that writes its explanations in its own way is understood, and still tells no secret.
+func TestExplanationOfItsOwn(t *testing.T) {
+	body := `{"exc_type": "NoStock", "message": "usual"}`
+	c := serve(t, Config{Secrets: []string{"hush"}, Explain: func(body []byte) (string, string) {
+		if strings.Contains(string(body), "NoStock") {
+			return "NoStock", "none is left, says hush"
+		}
+		return "", ""
+	}}, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusExpectationFailed)
+		_, _ = io.WriteString(w, body)
+	})
+	err := c.Do(t.Context(), write, nil)
+	if e, ok := errors.AsType[*connectors.Error](err); !ok || e.Code != "NoStock" || !strings.HasSuffix(e.Error(), "answered 417: none is left, says redacted") {
+		t.Errorf("the error is %v", err)
+	}
+	body = `{"message": "usual"}`
+	if err = c.Do(t.Context(), write, nil); !strings.HasSuffix(err.Error(), "answered 417: usual") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
 func TestRedirects(t *testing.T) {
 	var elsewhere atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))

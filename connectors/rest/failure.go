@@ -67,6 +67,11 @@ func (c *Client) statusFailure(ctx context.Context, call Call, resp *http.Respon
 		return ctx.Err()
 	}
 	code, detail := explanation(body)
+	if c.explain != nil {
+		if ownCode, own := c.explain(body); own != "" {
+			code, detail = ownCode, own
+		}
+	}
 	if detail == "" {
 		detail = c.describe(resp, body)
 	}
