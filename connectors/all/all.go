@@ -9,6 +9,7 @@ import (
 	"github.com/truestock/truestock/connectors/files"
 	"github.com/truestock/truestock/connectors/googlecloud"
 	"github.com/truestock/truestock/connectors/koogallery"
+	"github.com/truestock/truestock/connectors/medusa"
 	"github.com/truestock/truestock/connectors/odoo"
 	"github.com/truestock/truestock/connectors/open"
 	"github.com/truestock/truestock/connectors/shipbob"
@@ -23,6 +24,7 @@ func Registry() connectors.Registry {
 	return connectors.Registry{
 		open.Info(),
 		vendure.Info(),
+		medusa.Info(),
 		shopify.Info(),
 		woocommerce.Info(),
 		files.Info(),

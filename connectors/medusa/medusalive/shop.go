@@ -159,7 +159,7 @@ func (s *Shop) Available(t testing.TB, variantID string) int64 {
 			} `json:"variants"`
 		} `json:"product"`
 	}
-	s.store(t, http.MethodGet, "/store/products/"+s.productOf(t, variantID)+"?fields=id,%2Bvariants.inventory_quantity", nil, &front)
+	s.store(t, http.MethodGet, "/store/products/"+s.Product(t, variantID)+"?fields=id,%2Bvariants.inventory_quantity", nil, &front)
 	for _, v := range front.Product.Variants {
 		if v.ID == variantID && v.Quantity != nil {
 			return *v.Quantity
@@ -169,8 +169,8 @@ func (s *Shop) Available(t testing.TB, variantID string) int64 {
 	return 0
 }
 
-// productOf looks up the product that a variant belongs to: the shop front shows variants of products only.
-func (s *Shop) productOf(t testing.TB, variantID string) string {
+// Product looks up the id of the product that a variant belongs to: the shop front shows variants of products only.
+func (s *Shop) Product(t testing.TB, variantID string) string {
 	t.Helper()
 	if id, known := s.product.Load(variantID); known {
 		return id.(string)
@@ -191,7 +191,7 @@ func (s *Shop) productOf(t testing.TB, variantID string) string {
 // UpdateVariant changes a variant's settings, such as allow_backorder.
 func (s *Shop) UpdateVariant(t testing.TB, variantID string, changes map[string]any) {
 	t.Helper()
-	s.Admin(t, http.MethodPost, "/admin/products/"+s.productOf(t, variantID)+"/variants/"+variantID, changes, nil)
+	s.Admin(t, http.MethodPost, "/admin/products/"+s.Product(t, variantID)+"/variants/"+variantID, changes, nil)
 }
 
 // Level is what an inventory item has at the stock location.
