@@ -69,6 +69,10 @@ type Call struct {
 	Write bool
 	// Idempotent is true where a Write can be repeated without effect; only then is a write tried again.
 	Idempotent bool
+	// Read, where set, takes the body of a 2xx answer as it comes, in the place of decoding it: for answers that are not one
+	// JSON value. It is called at most once for each answer, and reads to the end. Its error is returned as it is; one of the
+	// line, or of the size, counts before it.
+	Read func(io.Reader) error
 	// ResponseHeader and Status, where set, receive the headers and the HTTP status of the last answer, of a failure too.
 	// They are left alone where no answer came.
 	ResponseHeader *http.Header
@@ -297,7 +301,45 @@ func (c *Client) request(ctx context.Context, call Call, body []byte) (*retryabl
 	return req, nil
 }
 
+// stream gives the body of an answer to call.Read.
+func (c *Client) stream(ctx context.Context, call Call, resp *http.Response) error {
+	body := &bounded{from: resp.Body, left: c.maxBody}
+	err := call.Read(body)
+	switch {
+	case body.err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case body.err != nil:
+		return c.failure(unknownOutcome(call), call, "", fmt.Errorf("the answer broke off after %d bytes: %w", c.maxBody-body.left, body.err))
+	case body.left < 0:
+		return c.failure(unknownOutcome(call), call, "", fmt.Errorf("the answer is larger than %d bytes", c.maxBody))
+	}
+	return err
+}
+
+// bounded reads at most so many bytes, and one more by which it is known that there are more. It keeps the error of the line.
+type bounded struct {
+	from io.Reader
+	left int64
+	err  error
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := b.from.Read(p[:min(int64(len(p)), b.left+1)])
+	b.left -= int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
 func (c *Client) decode(ctx context.Context, call Call, resp *http.Response, out any) error {
+	if call.Read != nil {
+		return c.stream(ctx, call, resp)
+	}
 	if out == nil {
 		// Read a little further, so that the connection can be used again.
 		_, _ = io.CopyN(io.Discard, resp.Body, maxErrorBody)

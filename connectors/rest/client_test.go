@@ -519,3 +519,44 @@ func FuzzExplanation(f *testing.F) {
 		}
 	})
 }
+
+// A body that is read as it comes counts for broken, too large or whole, whatever its reader says of it.
+func TestRead(t *testing.T) {
+	for name, try := range map[string]struct {
+		body  string
+		cut   bool
+		says  error
+		kind  connectors.ErrorKind
+		text  string
+		whole bool
+	}{
+		"whole":     {body: "a\nb\n", whole: true},
+		"no sense":  {body: "a\nb\n", says: connectors.Rejectedf("try", "", "makes no sense"), kind: connectors.Rejected, text: "makes no sense", whole: true},
+		"broken":    {body: "a\nb\n", cut: true, kind: connectors.Retryable, text: "broke off"},
+		"too large": {body: strings.Repeat("a", 101), kind: connectors.Retryable, text: "larger than 100"},
+		"just fits": {body: strings.Repeat("a", 100), whole: true},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if try.cut {
+				w.Header().Set("Content-Length", "1000")
+			}
+			_, _ = io.WriteString(w, try.body)
+		}))
+		t.Cleanup(server.Close)
+		c, err := New(Config{BaseURL: server.URL, MaxBody: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		err = c.Do(t.Context(), Call{Op: "try", Method: http.MethodGet, Read: func(r io.Reader) error {
+			var err error
+			if got, err = io.ReadAll(r); err != nil {
+				return err
+			}
+			return try.says
+		}}, nil)
+		if connectors.KindOf(err) != try.kind || err != nil && !strings.Contains(err.Error(), try.text) || try.whole && string(got) != try.body {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package shopify
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/truestock/truestock/stock"
@@ -17,6 +18,7 @@ var documents = map[string]string{
 	"Activate": activateDocument, "Orders": ordersDocument, "Order": orderDocument, "OrderLines": orderLinesDocument,
 	"OrderFulfillments": orderFulfillmentsDocument, "OrderRefunds": orderRefundsDocument, "OrderFulfillmentOrders": orderFulfillmentOrdersDocument,
 	"FulfillmentLines": fulfillmentLinesDocument, "RefundLines": refundLinesDocument, "FulfillmentOrderLines": fulfillmentOrderLinesDocument,
+	"RunExport": runExportDocument, "ExportState": exportStateDocument, "Export": fmt.Sprintf(exportDocument, "0", gidPrefix+"Location/1"),
 	"Fulfill": fulfillDocument, "Subscriptions": subscriptionsDocument, "Subscribe": subscribeDocument,
 }
 
@@ -67,7 +69,9 @@ type locationNode struct {
 	IsActive bool   `json:"isActive"`
 }
 
-const levelFields = `inventoryLevel(locationId: $location) { updatedAt quantities(names: ["available"]) { name quantity } }`
+const levelFields = `inventoryLevel(locationId: $location) ` + levelSelection
+
+const levelSelection = `{ updatedAt quantities(names: ["available"]) { name quantity } }`
 
 const listingsDocument = `query Listings($first: Int!, $after: String, $query: String!, $location: ID!) {
   inventoryItems(first: $first, after: $after, query: $query) {
@@ -91,6 +95,53 @@ type listingsData struct {
 	InventoryItems list[*item] `json:"inventoryItems"`
 }
 
+// exportDocument is what is exported in bulk, with the id that the items are above and the location. It has no variables.
+const exportDocument = `query Export {
+  inventoryItems(query: "id:>%s") { edges { node {
+    id sku tracked updatedAt
+    variants { edges { node { id inventoryPolicy displayName barcode product { status } } } }
+    inventoryLevel(locationId: "%s") ` + levelSelection + `
+  } } }
+}`
+
+const runExportDocument = `mutation RunExport($query: String!) {
+  bulkOperationRunQuery(query: $query) { bulkOperation { id } userErrors { field message code } }
+}`
+
+type runExportVariables struct {
+	Query string `json:"query"`
+}
+
+type runExportData struct {
+	BulkOperationRunQuery *struct {
+		BulkOperation *node       `json:"bulkOperation"`
+		UserErrors    []userError `json:"userErrors"`
+	} `json:"bulkOperationRunQuery"`
+}
+
+const exportStateDocument = `query ExportState($id: ID!) {
+  node(id: $id) { ... on BulkOperation { id status errorCode url fileSize objectCount rootObjectCount } }
+}`
+
+type exportStateVariables struct {
+	ID string `json:"id"`
+}
+
+type exportStateData struct {
+	Node *exportState `json:"node"`
+}
+
+// exportState is how an export stands. Its counts are numbers in texts (UnsignedInt64).
+type exportState struct {
+	ID        string `json:"id"`
+	Status    string `json:"status"`
+	ErrorCode string `json:"errorCode"`
+	URL       string `json:"url"`
+	Size      string `json:"fileSize"`
+	Objects   string `json:"objectCount"`
+	Roots     string `json:"rootObjectCount"`
+}
+
 const levelsDocument = `query Levels($ids: [ID!]!, $location: ID!) {
   nodes(ids: $ids) { ... on InventoryItem { id tracked variants(first: 1) { nodes { inventoryPolicy } } ` + levelFields + ` } }
 }`
@@ -111,9 +162,18 @@ type item struct {
 	Tracked        *bool      `json:"tracked"`
 	UpdatedAt      time.Time  `json:"updatedAt"`
 	InventoryLevel *itemLevel `json:"inventoryLevel"`
-	Variants       *struct {
-		Nodes []variant `json:"nodes"`
-	} `json:"variants"`
+	Variants       *variants  `json:"variants"`
+}
+
+type variants struct {
+	Nodes []variant `json:"nodes"`
+}
+
+func (i *item) addVariant(v variant) {
+	if i.Variants == nil {
+		i.Variants = &variants{}
+	}
+	i.Variants.Nodes = append(i.Variants.Nodes, v)
 }
 
 type variant struct {

@@ -139,7 +139,7 @@ func (x *execution) scalar(where, typ string, value any) {
 		ok = ok && n >= -1<<31 && n < 1<<31
 	case "Boolean":
 		_, ok = value.(bool)
-	case "String", "ID", "DateTime", "URL":
+	case "String", "ID", "DateTime", "URL", "UnsignedInt64":
 		_, ok = value.(string)
 	}
 	if !ok {

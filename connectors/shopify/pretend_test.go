@@ -58,6 +58,7 @@ type pretend struct {
 	live              string            // the token that is taken then
 	fetched           int
 	lines             []any // of the last write
+	exports           exports
 }
 
 type pretendLocation struct {
@@ -205,6 +206,10 @@ func (p *pretend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.Header().Set("Date", p.clock().UTC().Format(http.TimeFormat))
+	if r.URL.Host == exportHost {
+		p.serveExport(w, r)
+		return
+	}
 	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		p.t.Errorf("read the request: %v", err)
@@ -451,7 +456,8 @@ func window[T any](typ string, list []T, id func(T) string, of func(T) *object, 
 	const longest = 25_000
 	list = list[:min(len(list), longest)]
 	if after, ok := args["after"].(string); ok && after != "" {
-		list = list[1+slices.IndexFunc(list, func(v T) bool { return "cursor-"+id(v) == after }):]
+		number := after[strings.LastIndexByte(after, '/')+1:]
+		list = list[1+slices.IndexFunc(list, func(v T) bool { return id(v) == number }):]
 	}
 	first, _ := whole(args["first"])
 	delete(args, "after")
@@ -511,7 +517,7 @@ func (p *pretend) queries() map[string]any {
 			if above > 0 {
 				items = slices.DeleteFunc(slices.Clone(items), func(i *pretendItem) bool { return atoi(i.id) <= above })
 			}
-			return window("InventoryItemConnection", items, func(i *pretendItem) string { return gid("InventoryItem", i.id) }, p.itemObject, args)
+			return window("InventoryItemConnection", items, func(i *pretendItem) string { return i.id }, p.itemObject, args)
 		}),
 		"nodes": resolver(func(args map[string]any) any {
 			var out []any
@@ -539,7 +545,7 @@ func (p *pretend) queries() map[string]any {
 			slices.SortStableFunc(list, func(a, b *pretendOrder) int {
 				return a.updated.Truncate(time.Second).Compare(b.updated.Truncate(time.Second))
 			})
-			return window("OrderConnection", list, func(o *pretendOrder) string { return gid("Order", o.id) }, p.orderObject, args)
+			return window("OrderConnection", list, func(o *pretendOrder) string { return o.id }, p.orderObject, args)
 		}),
 		"order": resolver(func(args map[string]any) any {
 			if o := p.findOrder(number("Order", args["id"])); o != nil {
@@ -652,6 +658,9 @@ func fulfillmentOrderObject(f *pretendFulfillmentOrder) *object {
 
 // part finds a part of an order by its global id.
 func (p *pretend) part(id string) any {
+	if number("BulkOperation", id) != "" {
+		return p.exportState(id)
+	}
 	for _, o := range p.orders {
 		for _, f := range o.fulfillments {
 			if gid("Fulfillment", f.id) == id {
@@ -686,6 +695,7 @@ func userError(typ, code, message string, path ...any) *object {
 
 func (p *pretend) mutations(version string) map[string]any {
 	return map[string]any{
+		"bulkOperationRunQuery": resolver(func(args map[string]any) any { return p.runExport(version, args["query"].(string)) }),
 		"inventorySetQuantities": resolver(func(args map[string]any) any {
 			return p.setQuantities(version, args[idempotencyKey].(string), args["input"].(map[string]any))
 		}),

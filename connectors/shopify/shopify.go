@@ -56,6 +56,7 @@ const (
 	settingLocations = "locations"
 	settingNotify    = "notify_buyer"
 	settingBuyers    = "buyers"
+	settingBulk      = "bulk"
 )
 
 const (
@@ -103,6 +104,7 @@ func Info() connectors.Info {
 			{Name: settingNotify, Default: "false", Help: "Whether Shopify tells the buyer of each shipment by e-mail: true or false."},
 			{Name: settingBuyers, Default: "false", Help: "Whether orders are read with the buyer's customer number and e-mail address, which needs read_customers: true " +
 				"or false."},
+			{Name: settingBulk, Default: "true", Help: "Whether the listings of a big shop, those behind the first 3000, are exported by Shopify in one file (a bulk operation): true or false."},
 		},
 		Open:  open,
 		Guide: guide(),
@@ -134,13 +136,13 @@ func guide() connectors.Guide {
 			"shipments with tracking, once each",
 			"makes webhook subscriptions, and makes them again when Shopify has deleted them",
 			"slows down as the cost that Shopify tells in each answer demands",
+			"reads the listings of a big shop by a bulk operation: 50,000 by less than a tenth of the calls that pages take",
 		},
 		Cannot: []string{
 			"begin to track an item, or stop a variant from selling beyond 0: that is told, and done in the Shopify admin",
 			"tell two shipments of an order apart that have the same tracking number, the same lines and the same quantities",
 			"tell a line in parts: where several kept locations share a line, it is told at the one that has most of it",
 			"fetch tokens by an OAuth redirect, as public apps of the App Store need",
-			"read the catalogue by a bulk operation: it is read in pages of 60",
 		},
 		Limits: []string{
 			"100 to 2000 points of query cost a second, by the shop's plan; a listing that is read costs about 7.",
@@ -153,6 +155,7 @@ func guide() connectors.Guide {
 				Test: "connectors/shopify TestVersions"},
 			{By: connectors.Conformance, What: "the whole suite against that pretend shop, with one location and with two", Test: "connectors/shopify TestConformance"},
 			{By: connectors.Conformance, What: "comparison, idempotency, throttling in the body and refusals of single lines, as Shopify documents them", Test: "connectors/shopify TestRefusedLinesSpareTheRest"},
+			{By: connectors.Conformance, What: "50,000 listings by export and by pages, with the number of calls; exports that fail, expire, are cut off or lie elsewhere", Test: "connectors/shopify TestExportCalls"},
 			{By: connectors.Vectors, What: "the signature of webhooks", Test: "connectors/shopify TestWebhookVector"},
 		},
 		Unproven: []string{
@@ -162,6 +165,8 @@ func guide() connectors.Guide {
 			"the HTTP status of a throttled answer: 200 and 429 are understood",
 			"that inventory items are listed by their ids: where they are not, more than 25,000 cannot be listed, and that is told",
 			"by how much the list of orders lags behind the orders",
+			"that exports lie at storage.googleapis.com, as in Shopify's examples, and that their counts are of all lines and of the items: where they are not, " +
+				"listings are not read until `bulk` is set to false",
 			"whether an order's time of change is touched when it moves to another location: else that is seen with its next change",
 			"the bodies of Shopify's newer \"Events\", which are only taken as hints",
 		},
@@ -187,6 +192,8 @@ type shop struct {
 	wanted     []string // locations by id or name, empty for the only one
 	notify     bool
 	buyers     bool
+	bulk       bool
+	env        connectors.Env // for downloads, which come from another host
 
 	// clock is the shop's, as of the last answer.
 	clock rest.Clock
@@ -197,6 +204,9 @@ type shop struct {
 
 	knownMu sync.Mutex
 	known   *facts
+
+	exportMu sync.Mutex
+	file     *exportFile // the last that was downloaded
 }
 
 // facts are what a connection asks once and remembers.
@@ -218,6 +228,8 @@ func open(env connectors.Env, role connectors.Role, s connectors.Settings) (conn
 		webhookURL: env.WebhookURL,
 		notify:     s[settingNotify] == "true",
 		buyers:     s[settingBuyers] == "true",
+		bulk:       s[settingBulk] == "true",
+		env:        env,
 	}
 	if err := sh.check(s); err != nil {
 		return nil, err
@@ -256,7 +268,7 @@ func (s *shop) check(settings connectors.Settings) error {
 	case !slices.Contains(versions, s.version):
 		return fmt.Errorf("%s is %q: write one of %s", settingVersion, s.version, strings.Join(versions, ", "))
 	}
-	for _, name := range []string{settingNotify, settingBuyers} {
+	for _, name := range []string{settingNotify, settingBuyers, settingBulk} {
 		if text := settings[name]; text != "true" && text != "false" {
 			return fmt.Errorf("%s is %q: write true or false", name, text)
 		}

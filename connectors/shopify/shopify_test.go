@@ -25,7 +25,7 @@ type marketplace interface {
 const hooks = "https://truestock.example/hooks/shop"
 
 func settings(changes ...string) connectors.Settings {
-	s := connectors.Settings{"shop": domain, "access_token": token, "client_secrets": secret, "api_version": "2026-07", "notify_buyer": "false", "buyers": "false"}
+	s := connectors.Settings{"shop": domain, "access_token": token, "client_secrets": secret, "api_version": "2026-07", "notify_buyer": "false", "buyers": "false", "bulk": "false"}
 	for i := 0; i < len(changes); i += 2 {
 		s[changes[i]] = changes[i+1]
 	}

@@ -68,13 +68,21 @@ func (i *item) shown() (shown, error) {
 // above begin; pages of it were read. Last is the greatest id so far, and empty once the ids did not come in their order.
 type listingCursor struct {
 	location    int
+	paged       bool // to the end: no export was to be had
 	begin, last string
 	pages       int
 	after       string
 }
 
+// pagedMark stands behind the location in the cursor of a list that goes on in pages.
+const pagedMark = "p"
+
 func (c listingCursor) encode() connectors.Cursor {
-	return connectors.Cursor(fmt.Sprintf("%d:%s:%s:%d:%s", c.location, c.begin, c.last, c.pages, c.after))
+	how := ""
+	if c.paged {
+		how = pagedMark
+	}
+	return connectors.Cursor(fmt.Sprintf("%d%s:%s:%s:%d:%s", c.location, how, c.begin, c.last, c.pages, c.after))
 }
 
 func parseListingCursor(from connectors.Cursor) (listingCursor, error) {
@@ -88,6 +96,7 @@ func parseListingCursor(from connectors.Cursor) (listingCursor, error) {
 	}
 	c := listingCursor{begin: parts[1], last: parts[2], after: parts[4]}
 	var errLocation, errPages error
+	parts[0], c.paged = strings.CutSuffix(parts[0], pagedMark)
 	c.location, errLocation = strconv.Atoi(parts[0])
 	c.pages, errPages = strconv.Atoi(parts[3])
 	if errLocation != nil || errPages != nil || c.location < 0 || c.location > maxLocations || c.pages < 0 || c.pages > math.MaxInt32 ||
@@ -122,10 +131,14 @@ func above(a, b string) bool {
 }
 
 // Listings implements connectors.Marketplace: every inventory item, location by location. Where there are several
-// locations, an item is listed at those where it is stocked.
+// locations, an item is listed at those where it is stocked. Of a big shop, what is behind the first pages is exported by
+// Shopify in one file.
 func (s *shop) Listings(ctx context.Context, from connectors.Cursor) (connectors.Page[connectors.Listing], error) {
 	const op = "list the listings"
 	none := connectors.Page[connectors.Listing]{}
+	if place, ok := strings.CutPrefix(string(from), exportPrefix); ok {
+		return s.exported(ctx, op, place)
+	}
 	cursor, err := parseListingCursor(from)
 	if err != nil {
 		return none, connectors.Rejectedf(op, "", "%w", err)
@@ -164,6 +177,12 @@ func (s *shop) Listings(ctx context.Context, from connectors.Cursor) (connectors
 			return none, connectors.Rejectedf(op, "", "the shop has more items than Shopify lists at a time, %d, and does not list them by their ids", longestList)
 		}
 		page.Next = behind.encode()
+		if s.bulk && !behind.paged && behind.last != "" && behind.pages >= exportAfter {
+			page.Next, err = s.export(ctx, op, at, behind)
+			if err != nil {
+				return none, err
+			}
+		}
 	case cursor.location+1 < len(known.locations):
 		page.Next = listingCursor{location: cursor.location + 1, begin: "0", last: "0"}.encode()
 	}
