@@ -15,6 +15,7 @@ import (
 	"github.com/truestock/truestock/connectors/shipbob"
 	"github.com/truestock/truestock/connectors/shiphero"
 	"github.com/truestock/truestock/connectors/shopify"
+	"github.com/truestock/truestock/connectors/tryton"
 	"github.com/truestock/truestock/connectors/vendure"
 	"github.com/truestock/truestock/connectors/woocommerce"
 )
@@ -27,6 +28,7 @@ func Registry() connectors.Registry {
 		medusa.Info(),
 		shopify.Info(),
 		woocommerce.Info(),
+		tryton.Info(),
 		files.Info(),
 		odoo.Info(),
 		shiphero.Info(),
