@@ -34,7 +34,6 @@ func TestLive(t *testing.T) {
 		{"CredentialsAreChecked", l.credentials},
 		{"LostSessionIsRenewed", l.lostSession},
 		{"WhatIsNotCountedIsLeftOut", l.notCounted},
-		{"SameCodeTwiceIsRefused", l.sameCodeTwice},
 		{"GoodsThatMoveWhileWeRead", l.goodsThatMove},
 	} {
 		t.Run(c.name, c.run)

@@ -238,6 +238,9 @@ func (e *erp) rpcFailure(r request, raw jsontext.Value) error {
 	case "LoginException":
 		return e.refuse(connectors.Auth, r.op, name, "Tryton asks for more than a password; use a user that logs in by password alone")
 	}
+	if r.method == "common.db.login" && strings.HasSuffix(name, "doesn't exist!") {
+		return e.refuse(connectors.Unmapped, r.op, "", fmt.Sprintf("Tryton has no database %q at this address", e.database)) // with SQLite
+	}
 	if model := modelOf(r.method); name == "'"+model+"'" {
 		return e.refuse(connectors.Rejected, r.op, "KeyError", fmt.Sprintf("Tryton has no %s: activate the modules sale and stock under Administration → Modules", model))
 	}

@@ -86,10 +86,9 @@ func (e *erp) products(ctx context.Context, op string, after, last int64) ([]pro
 	}})
 }
 
-// checkProducts refuses what nobody could tell apart: a code is the name of one product.
-func (e *erp) checkProducts(ctx context.Context, op string, page []product, after int64) error {
-	codes, ids := make(map[string]int64, len(page)), make([]int64, 0, len(page))
-	names := make([]string, 0, len(page))
+// checkProducts refuses what nobody could tell apart. Of active products Tryton itself wants each code once, as of 6.0.
+func (e *erp) checkProducts(op string, page []product, after int64) error {
+	codes := make(map[string]int64, len(page))
 	for _, p := range page {
 		switch other, twice := codes[p.Code]; {
 		case p.ID <= after:
@@ -101,16 +100,6 @@ func (e *erp) checkProducts(ctx context.Context, op string, page []product, afte
 		}
 		after = p.ID
 		codes[p.Code] = p.ID
-		ids, names = append(ids, p.ID), append(names, p.Code)
-	}
-	others, err := call[[]product](ctx, e, request{op: op, method: "model.product.product.search_read", params: []any{
-		counted([]any{"code", "in", names}, []any{"id", "not in", ids}), 0, 1, nil, productFields,
-	}})
-	if err != nil {
-		return err
-	}
-	if len(others) > 0 {
-		return e.codeTwice(op, others[0].Code, codes[others[0].Code], others[0].ID)
 	}
 	return nil
 }
@@ -168,7 +157,7 @@ func (e *erp) Items(ctx context.Context, from connectors.Cursor) (connectors.Pag
 	if err != nil || len(products) == 0 {
 		return none, err
 	}
-	if err := e.checkProducts(ctx, op, products, at.After); err != nil {
+	if err := e.checkProducts(op, products, at.After); err != nil {
 		return none, err
 	}
 	ids := make([]int64, 0, len(products))
@@ -212,7 +201,7 @@ func (e *erp) Levels(ctx context.Context, from connectors.Cursor) (connectors.Le
 	if err != nil || len(products) == 0 {
 		return page, err
 	}
-	if err := e.checkProducts(ctx, op, products, at.After); err != nil {
+	if err := e.checkProducts(op, products, at.After); err != nil {
 		return connectors.LevelPage{}, err
 	}
 	quantities, err := e.settledQuantities(ctx, op, products, warehouses)

@@ -408,3 +408,13 @@ func (s *ERP) Logout(t testing.TB, header string) {
 	t.Helper()
 	s.post(t, header, "common.db.logout", nil)
 }
+
+// Change changes fields of a product, such as salable.
+func (s *ERP) Change(t testing.TB, code string, values map[string]any) {
+	t.Helper()
+	var rows []struct {
+		Template int64 `json:"template"`
+	}
+	s.Call(t, "model.product.product.read", &rows, []int64{s.Product(t, code)}, []string{"template"})
+	s.Call(t, "model.product.template.write", nil, []int64{rows[0].Template}, values)
+}
