@@ -198,7 +198,7 @@ func (t *Tokens) Do(ctx context.Context, client *rest.Client, call rest.Call, ou
 			with.Header = http.Header{}
 		}
 		with.Header.Set("Authorization", "Bearer "+token)
-		err := without(token, client.Do(ctx, with, out))
+		err := rest.Without(token, client.Do(ctx, with, out))
 		if again || *told != http.StatusUnauthorized || connectors.KindOf(err) != connectors.Auth {
 			return err
 		}
@@ -239,16 +239,4 @@ func (t *Tokens) access(ctx context.Context, op, stale string) (string, error) {
 	life := time.Duration(min(got.ExpiresIn, 24*3600)) * time.Second
 	t.token, t.ends = got.AccessToken, now.Add(max(life-tokenMargin, life/2))
 	return t.token, nil
-}
-
-// without takes the token out of an error: the client knows only the secrets that it began with.
-func without(token string, err error) error {
-	e, ok := errors.AsType[*connectors.Error](err)
-	if !ok || !strings.Contains(e.Error(), token) {
-		return err
-	}
-	clean := *e
-	clean.Code = strings.ReplaceAll(e.Code, token, "redacted")
-	clean.Err = errors.New(strings.ReplaceAll(e.Err.Error(), token, "redacted"))
-	return &clean
 }

@@ -158,14 +158,16 @@ func (p *platform) VerifyWebhook(r connectors.Request) (connectors.Delivery, err
 	return connectors.Delivery{Key: key, Type: a.Activity, Secret: ordinal, Body: body}, nil
 }
 
-// Handshake answers what moves nothing: the console's tests, and questions about instances that are there.
+// Handshake answers what moves nothing: the console's tests, and questions about instances that are there. What a request says
+// of itself decides only whether it may be one of them; it is answered once it is found to be authentic. Any other is left to
+// VerifyWebhook, so that each request is verified once.
 func (p *platform) Handshake(r connectors.Request) (connectors.Reply, bool) {
-	d, err := p.VerifyWebhook(r)
-	if err != nil {
+	var a activity
+	if json.Unmarshal(r.Body, &a) != nil || a.Activity != activityQuery && a.TestFlag != "1" {
 		return connectors.Reply{}, false
 	}
-	var a activity
-	if err := json.Unmarshal(d.Body, &a); err != nil {
+	d, err := p.VerifyWebhook(r)
+	if err != nil {
 		return connectors.Reply{}, false
 	}
 	switch {
@@ -175,10 +177,8 @@ func (p *platform) Handshake(r connectors.Request) (connectors.Reply, bool) {
 			reply.Info = append(reply.Info, instance{InstanceID: strings.TrimSpace(id), AppInfo: p.appInfo()})
 		}
 		return p.reply(d.Secret, reply), true
-	case a.TestFlag == "1":
-		return p.reply(d.Secret, result{Code: codeOK, Message: "success", InstanceID: cmp.Or(a.InstanceID, a.line()), AppInfo: p.appInfo()}), true
 	default:
-		return connectors.Reply{}, false
+		return p.reply(d.Secret, result{Code: codeOK, Message: "success", InstanceID: cmp.Or(a.InstanceID, a.line()), AppInfo: p.appInfo()}), true
 	}
 }
 

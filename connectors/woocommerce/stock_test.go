@@ -396,3 +396,47 @@ func TestLaterBatchFailsAlone(t *testing.T) {
 		}
 	}
 }
+
+// Stock may have fallen below 0 by backorders: that is read as it is, and written over.
+func TestNegativeStock(t *testing.T) {
+	p := newPretend()
+	one := p.product("A", -3)
+	s := connect(t, p)
+	readings, err := s.ReadStock(t.Context(), []connectors.Ref{one.ref()})
+	if err != nil || len(readings) != 1 || readings[0].Quantity != -3 {
+		t.Errorf("%+v, %v", readings, err)
+	}
+	if page, err := s.Listings(t.Context(), ""); err != nil || len(page.Rows) != 1 || page.Rows[0].Quantity != -3 {
+		t.Errorf("%+v, %v", page.Rows, err)
+	}
+	if got := write(t, s, connectors.Write{Ref: one.ref(), Quantity: 4, ID: "w"}); got[0].Outcome != connectors.Written || p.shown(one.ref()) != 4 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A shop takes 100 lines in a call: so many are one request, and one more none.
+func TestBatchOfHundred(t *testing.T) {
+	p := newPretend()
+	var writes []connectors.Write
+	for i := range 101 {
+		writes = append(writes, connectors.Write{Ref: p.product("S"+strconv.Itoa(i), 1).ref(), Quantity: 7, ID: "w"})
+	}
+	s := connect(t, p)
+	if _, err := s.Capabilities(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := len(p.asked)
+	if _, err := s.WriteStock(t.Context(), writes); connectors.KindOf(err) != connectors.Rejected || len(p.asked) != before {
+		t.Errorf("101 lines: %v, after %d requests", err, len(p.asked)-before)
+	}
+	results, err := s.WriteStock(t.Context(), writes[:100])
+	batches := 0
+	for _, asked := range p.asked[before:] {
+		if strings.Contains(asked, "batch") {
+			batches++
+		}
+	}
+	if err != nil || len(results) != 100 || batches != 1 {
+		t.Errorf("100 lines: %d results of %d batches, %v", len(results), batches, err)
+	}
+}

@@ -228,3 +228,18 @@ func FuzzWebhook(f *testing.F) {
 		}
 	})
 }
+
+// A body is made when it is sent, so that it is newer than its event, and may come behind a later one: no number in it is told.
+func TestEventsTellNoNumbers(t *testing.T) {
+	s := connect(t, newPretend())
+	for topic, body := range map[string]string{
+		"product.updated": `{"id":7,"sku":"A","manage_stock":true,"stock_quantity":3,"stock_status":"instock"}`,
+		"order.updated":   `{"id":8,"status":"cancelled","line_items":[{"id":1,"product_id":7,"quantity":2}]}`,
+		"order.created":   `{"id":9,"status":"processing","line_items":[{"id":1,"product_id":7,"quantity":2}]}`,
+		"order.deleted":   `{"id":9}`,
+	} {
+		if n, err := s.DecodeWebhook(connectors.Delivery{Type: topic}, []byte(body)); err != nil || !n.Pull || len(n.Facts) > 0 {
+			t.Errorf("%s: %+v, %v", topic, n, err)
+		}
+	}
+}
