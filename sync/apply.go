@@ -254,10 +254,10 @@ func (b *book) load(tx LedgerTx, batch []decoded, further ...stock.SKU) error {
 		for _, l := range o.Lines {
 			refs[ListingKey{o.Channel, l.Ref}] = true
 			for _, c := range l.Components {
-				skus[c.SKU] = true
+				skus[c.SKU], skus[c.recordSKU()] = true, true
 				if r := b.engine.recordOf(o.Channel); r != nil && r.allocates() {
 					for i := range o.Deductions {
-						if d := &o.Deductions[i]; d.Kind == connectors.ShipmentShipped && d.SKU == c.SKU {
+						if d := &o.Deductions[i]; d.Kind == connectors.ShipmentShipped && d.SKU == c.recordSKU() {
 							addMove(r.id, excessKey(o.Key(), l.ID, d.Key))
 						}
 					}

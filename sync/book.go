@@ -559,7 +559,7 @@ func (b *book) adjustExcess(o *Order, l *OrderLine, c *LineComponent, record sto
 	for _, d := range shipments {
 		units := min(excess, d.units)
 		excess -= units
-		b.adjustMovement(record, excessKey(o.Key(), l.ID, d.key), LevelKey{c.SKU, d.at}, -units, d.position)
+		b.adjustMovement(record, excessKey(o.Key(), l.ID, d.key), LevelKey{c.recordSKU(), d.at}, -units, d.position)
 	}
 }
 
@@ -580,7 +580,7 @@ func (b *book) place(o *Order, basis bases) {
 			continue
 		}
 		if _, c := o.findLine(d.LineID); c != nil {
-			d.SKU = c.SKU
+			d.SKU = c.recordSKU()
 			b.moveAllocation(b.recordOf(o.Channel), d, basis)
 		}
 	}

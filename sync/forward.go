@@ -275,7 +275,7 @@ func recordLines(o *Order) ([]connectors.OrderLine, error) {
 				break
 			}
 			s.Components = append(s.Components, mapping.Component{SKU: cmp.Or(c.Name, c.SKU), Units: c.Units})
-			renamed[c.recordLine(l)] = cmp.Or(c.RecordName, c.SKU)
+			renamed[c.recordLine(l)] = c.recordSKU()
 		}
 		if len(s.Components) > 0 {
 			sold = append(sold, s)

@@ -196,8 +196,11 @@ func (o *Order) sum(l *OrderLine, c *LineComponent, kind connectors.Kind, at fun
 // concerns reports whether a deduction is about a component of a line. The system of record names the line by the id
 // that we gave it; one that keeps the marketplace's line id names the component by its SKU.
 func (d *Deduction) concerns(l *OrderLine, c *LineComponent) bool {
-	return d.SKU == c.SKU && (d.LineID == l.ID || d.LineID == c.recordLine(l))
+	return d.SKU == c.recordSKU() && (d.LineID == l.ID || d.LineID == c.recordLine(l))
 }
+
+// recordSKU is what the system of record calls the component, and states numbers of.
+func (c *LineComponent) recordSKU() stock.SKU { return cmp.Or(c.RecordName, c.SKU) }
 
 // recordLine is the id at the system of record of the part of a line that the component carries.
 func (c *LineComponent) recordLine(l *OrderLine) string {

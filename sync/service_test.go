@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/truestock/truestock/connectors/fake"
 	"github.com/truestock/truestock/connectors/open"
 	"github.com/truestock/truestock/stock"
 	stocksync "github.com/truestock/truestock/sync"
@@ -88,6 +89,44 @@ func TestWindowsOfAServiceShareStaff(t *testing.T) {
 			t.Errorf("%d incidents", n)
 		}
 	})
+}
+
+// TestAWindowThatWasShippedIsTold: the system of record knows the service and none of its windows, and what it says of an order
+// is about the window all the same.
+func TestAWindowThatWasShippedIsTold(t *testing.T) {
+	for _, basis := range []string{fake.OnHand, fake.Available} {
+		t.Run(basis, func(t *testing.T) {
+			within(t, houseOptions{positions: true, levels: basis, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
+				h.stocked("VISIT", 100)
+				h.setting(stocksync.ResourceSetting, "crew", `{"zone":"UTC","period":"daily","capacity":5}`)
+				h.setting(stocksync.ArticleSetting, "VISIT", `{"kind":"service","zone":"UTC","period":"daily","needs":[{"resource":"crew","units":1}]}`)
+				h.listed("VISIT@2000-01-03T00:00")
+				h.settled()
+				h.shows("a", "VISIT@2000-01-03T00:00", 5)
+				order := h.buy("a", "VISIT@2000-01-03T00:00", 2)
+				h.settled()
+				if basis == fake.OnHand {
+					h.item("VISIT@2000-01-03T00:00", 0, 2, -2)
+				} else { // it is set aside as soon as it is ordered
+					h.item("VISIT@2000-01-03T00:00", 0, 0, 0)
+				}
+				h.warehouse.ShipAll()
+				h.settled()
+				h.item("VISIT@2000-01-03T00:00", 0, 0, 0)
+				h.item("VISIT", 98, 0, 98)
+				if sent := *h.shops["a"].Orders()[0].Lines[0].Shipped; sent != 2 {
+					t.Errorf("%d of 2 of order %s are told as shipped", sent, order)
+				}
+				h.shows("a", "VISIT@2000-01-03T00:00", 3) // they are booked all the same
+				h.sound()
+				rejected := h.buy("a", "VISIT@2000-01-03T00:00", 1)
+				h.settled()
+				h.warehouse.Reject("a:" + rejected)
+				h.settled()
+				h.item("VISIT@2000-01-03T00:00", 0, 0, 0)
+			})
+		})
+	}
 }
 
 func TestAServiceClosesAtItsCutOffOnce(t *testing.T) {

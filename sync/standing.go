@@ -279,7 +279,7 @@ func (o *Order) standingKeys(each func(key string)) {
 // it at locations whose numbers mean available: there, the allocation is the deduction.
 func (b *book) adjustStanding(o *Order, l *OrderLine, c *LineComponent, record stock.ConnectionID, basis bases) (shipments []departure) {
 	for _, place := range o.answeredPlaces(l, c) {
-		at := LevelKey{c.SKU, place}
+		at := LevelKey{c.recordSKU(), place}
 		shipped, _ := o.unexplainedShipped(l, c, place)
 		if basis(place) == stock.OnHandBasis {
 			for _, p := range shipped {

@@ -126,7 +126,7 @@ func (s *sim) rehearse() {
 // decides what is sold before it, and no other can.
 func (s *sim) synced(host string) bool {
 	return slices.ContainsFunc(s.world.listings, func(l listingSpec) bool {
-		return (l.rule == ruleWindow || l.rule == rulePool) && s.world.shops[l.shop].name == host
+		return (l.rule == ruleWindow || l.rule == rulePool || l.rule == ruleService) && s.world.shops[l.shop].name == host
 	})
 }
 

@@ -93,6 +93,7 @@ func recordLine(o fake.RecordedOrder, lineID, sku string, parts int) *fake.Recor
 	if parts > 1 {
 		id += "/" + sku
 	}
+	sku = recordSKU(sku)
 	for i := range o.Lines {
 		if (o.Lines[i].LineID == id || o.Lines[i].LineID == lineID) && o.Lines[i].SKU == sku {
 			return &o.Lines[i]
@@ -111,7 +112,7 @@ func (s *sim) watchSold() {
 	for _, a := range s.world.articles {
 		supply := s.warehouse.StockOf(a.sku).Supply()
 		switch a.rule {
-		case ruleWindow, ruleKeys:
+		case ruleWindow, ruleKeys, ruleService:
 			continue // there is no stock of them that could be sold twice
 		case ruleRatio:
 			supply = s.most(supply)
@@ -156,6 +157,7 @@ func (s *sim) sampleUntil(end time.Time) {
 
 // sample compares what the listings of guarded articles offer with what somebody would offer who knows everything.
 func (s *sim) sample() {
+	s.watchStops()
 	free := s.free(nil)
 	for i := range 2 {
 		l := s.world.listings[i]
@@ -190,6 +192,11 @@ func (s *sim) free(known func(stocksync.OrderKey) bool) map[string]int64 {
 			}
 		}
 	}
+	for _, l := range s.world.listings {
+		if l.rule == ruleService {
+			free[l.parts[0].sku] = s.slotsNow(l.parts[0].sku)
+		}
+	}
 	return free
 }
 
@@ -209,6 +216,9 @@ func (s *sim) promised(sku string) (units int64) {
 // offer is what a listing may offer of what is free, in packs: the least over its parts, each by the policy.
 func (s *sim) offer(i int, free map[string]int64) int64 {
 	l := s.world.listings[i]
+	if _, stopped := s.stoppedAt(i, time.Now()); stopped {
+		return 0
+	}
 	least := int64(-1)
 	for _, part := range s.parts[i] {
 		units, committed := free[part.sku], int64(0)
@@ -339,6 +349,7 @@ func (s *sim) check() {
 	s.checkLooked()
 	s.checkAlarms()
 	s.checkRules()
+	s.checkNotices()
 	s.checkSubscribed()
 	if len(s.dead) == 0 {
 		status, err := s.engine.Status(context.Background())
@@ -450,8 +461,17 @@ func (s *sim) checkItems() {
 		if int64(v.OnHand) != levels[a.sku] {
 			s.violate("%s: on hand %d, the warehouse says %d", a.sku, v.OnHand, levels[a.sku])
 		}
-		if int64(v.Committed) != owed {
-			s.violate("%s: committed %d, open and not deducted are %d", a.sku, v.Committed, owed)
+		committed := int64(v.Committed)
+		for _, l := range s.world.listings { // of the days of a service the warehouse tells as of the service
+			if sku := l.parts[0].sku; l.rule == ruleService && sku != a.sku && recordSKU(sku) == a.sku {
+				owed += open[sku]
+				if v, err := s.engine.Item(context.Background(), stock.SKU(sku)); err == nil {
+					committed += int64(v.Committed)
+				}
+			}
+		}
+		if committed != owed {
+			s.violate("%s: committed %d, open and not deducted are %d", a.sku, committed, owed)
 		}
 	}
 }
@@ -562,8 +582,9 @@ func (s *sim) checkWrite(spec shopSpec, w fake.WriteRecord) {
 		s.violate("%s is raised from %d to %d for %s without saying what it must still show, which it could check", spec.name, w.Before, w.Quantity, w.Item)
 	}
 	s.checkPool(spec, w)
+	s.checkSlots(spec, w)
 	l := s.world.listings[1]
-	if w.Item != l.item || s.world.shops[l.shop].name != spec.name || s.ruled.unsure {
+	if w.Item != l.item || s.world.shops[l.shop].name != spec.name || s.ruled.unsure || s.stoppedLately(1) {
 		return
 	}
 	certain := s.world.articles[1].opening[0] - 2*s.everOrdered(l)*l.parts[0].units

@@ -51,6 +51,10 @@ type hooks struct {
 	components func(found map[stocksync.ListingKey][]mapping.Component)
 	targets    func(tx stocksync.PlanTx, changes []stocksync.TargetChange) []stocksync.TargetChange
 	run        func(r *stocksync.Run)
+	booked     func(s *sim, found []stock.Booking) []stock.Booking
+	touches    func(versions []stocksync.NewSetting, touches []stocksync.Touch)
+	alerts     func(alerts []*stocksync.AlertState)
+	delivered  func(deliveries []stocksync.Delivery)
 	blind      bool // a reconciliation finds nothing of its own
 }
 
@@ -360,11 +364,47 @@ func Bugs() []Bug {
 				}
 				return rows
 			}}, ""},
+		{"own_bookings", "a service does not see what others have booked of the people that they share", "4m", hooks{
+			booked: func(s *sim, found []stock.Booking) []stock.Booking {
+				return slices.DeleteFunc(found, func(b stock.Booking) bool { return b.Start.Sub(s.world.epoch)%day != 0 })
+			}}, ""},
+		{"kept_bookings", "what is cancelled of a service keeps its place", "4m", hooks{
+			save: func(_ *sim, c *stocksync.Changes) {
+				c.Bookings = slices.DeleteFunc(c.Bookings, func(b stocksync.Booking) bool { return b.Units == 0 })
+			}}, ""},
+		{"late_stop", "that a sale is stopped counts when the number is computed next, and does not have it computed", "L1", hooks{
+			touches: func(versions []stocksync.NewSetting, touches []stocksync.Touch) {
+				for i, v := range versions {
+					if v.Kind == stocksync.StopSaleSetting {
+						touches[i] = stocksync.Touch{}
+					}
+				}
+			}}, ""},
+		{"alert_each_look", "a number that is low is told each time that it is looked at", "4f", hooks{
+			alerts: func(alerts []*stocksync.AlertState) {
+				for _, a := range alerts {
+					if a.ClosedAt.IsZero() {
+						a.ClosedAt = a.LowAt
+					}
+				}
+			}}, ""},
+		{"told_is_sent", "a notice counts as told when it is sent, whether or not it arrives", "4f", hooks{
+			delivered: func(deliveries []stocksync.Delivery) {
+				for i := range deliveries {
+					deliveries[i].State = stocksync.DeliverySent
+				}
+			}}, ""},
 	}
 }
 
+// noBug plants the decorators without a mistake in them, which changes nothing.
+const noBug = "none"
+
 // bugNamed finds a bug; the zero value plants nothing.
 func bugNamed(name string) (Bug, bool) {
+	if name == noBug {
+		return Bug{Name: name}, true
+	}
 	i := slices.IndexFunc(Bugs(), func(b Bug) bool { return b.Name == name })
 	if i < 0 {
 		return Bug{}, name == ""
@@ -541,6 +581,20 @@ func (b *buggedStore) Plan(ctx context.Context, limit int, fn func(stocksync.Pla
 	return b.Store.Plan(ctx, limit, func(tx stocksync.PlanTx, skus []stock.SKU) error { return fn(buggedPlan{tx, b.sim}, skus) })
 }
 
+func (b *buggedStore) ChangeSettings(ctx context.Context, versions []stocksync.NewSetting, touches []stocksync.Touch, check func(stocksync.PlanTx) error) ([]stocksync.Setting, error) {
+	if f := b.sim.hooks.touches; f != nil {
+		f(versions, touches)
+	}
+	return b.Store.ChangeSettings(ctx, versions, touches, check)
+}
+
+func (b *buggedStore) SaveDeliveries(ctx context.Context, deliveries []stocksync.Delivery, opened, closed []stocksync.Incident, at time.Time) error {
+	if f := b.sim.hooks.delivered; f != nil {
+		f(deliveries)
+	}
+	return b.Store.SaveDeliveries(ctx, deliveries, opened, closed, at)
+}
+
 func (b *buggedStore) SaveRun(ctx context.Context, r stocksync.Run) error {
 	if f := b.sim.hooks.run; f != nil {
 		f(&r)
@@ -594,6 +648,21 @@ func (b buggedPlan) Components(keys []stocksync.ListingKey) (map[stocksync.Listi
 		f(found)
 	}
 	return found, err
+}
+
+func (b buggedPlan) Booked(resources []string, after, madeUntil time.Time) ([]stock.Booking, error) {
+	found, err := b.PlanTx.Booked(resources, after, madeUntil)
+	if f := b.sim.hooks.booked; f != nil {
+		found = f(b.sim, found)
+	}
+	return found, err
+}
+
+func (b buggedPlan) SaveAlerts(alerts []*stocksync.AlertState) error {
+	if f := b.sim.hooks.alerts; f != nil {
+		f(alerts)
+	}
+	return b.PlanTx.SaveAlerts(alerts)
 }
 
 func (b buggedPlan) SaveTargets(changes []stocksync.TargetChange) error {
@@ -687,6 +756,31 @@ func (b *buggedShop) WriteShipment(ctx context.Context, n connectors.ShipmentNot
 	return b.Marketplace.(connectors.ShipmentWriter).WriteShipment(ctx, n)
 }
 
+// Account implements connectors.AccountTeller.
+func (b *buggedShop) Account(ctx context.Context) (string, error) {
+	return b.Marketplace.(connectors.AccountTeller).Account(ctx)
+}
+
+// MissingSubscriptions implements connectors.Subscriber.
+func (b *buggedShop) MissingSubscriptions(ctx context.Context) ([]string, error) {
+	return b.Marketplace.(connectors.Subscriber).MissingSubscriptions(ctx)
+}
+
+// Subscribe implements connectors.Subscriber.
+func (b *buggedShop) Subscribe(ctx context.Context, types []string) error {
+	return b.Marketplace.(connectors.Subscriber).Subscribe(ctx, types)
+}
+
+// StopSale implements connectors.SaleStopper.
+func (b *buggedShop) StopSale(ctx context.Context, refs []connectors.Ref) ([]connectors.Result, error) {
+	return b.Marketplace.(connectors.SaleStopper).StopSale(ctx, refs)
+}
+
+// ResumeSale implements connectors.SaleStopper.
+func (b *buggedShop) ResumeSale(ctx context.Context, refs []connectors.Ref) ([]connectors.Result, error) {
+	return b.Marketplace.(connectors.SaleStopper).ResumeSale(ctx, refs)
+}
+
 // VerifyWebhook and DecodeWebhook let every delivery through the bug.
 func (b *buggedShop) VerifyWebhook(r connectors.Request) (connectors.Delivery, error) {
 	return b.sim.verify(b.Marketplace, r)
@@ -719,6 +813,11 @@ func (b *buggedRecord) OrderStanding(ctx context.Context, key string) (connector
 		f(&a)
 	}
 	return a, err
+}
+
+// CorrectStock implements connectors.StockCorrector.
+func (b *buggedRecord) CorrectStock(ctx context.Context, c connectors.StockCorrection) (stock.Position, error) {
+	return b.SystemOfRecord.(connectors.StockCorrector).CorrectStock(ctx, c)
 }
 
 func (b *buggedRecord) Levels(ctx context.Context, from connectors.Cursor) (connectors.LevelPage, error) {
@@ -778,8 +877,13 @@ func (s *sim) through(facts []connectors.Fact) []connectors.Fact {
 }
 
 var (
+	_ connectors.AccountTeller   = (*buggedShop)(nil)
 	_ connectors.ShipmentWriter  = (*buggedShop)(nil)
+	_ connectors.SaleStopper     = (*buggedShop)(nil)
+	_ connectors.Subscriber      = (*buggedShop)(nil)
 	_ connectors.WebhookReceiver = (*buggedShop)(nil)
 	_ connectors.OrderAmender    = (*buggedRecord)(nil)
+	_ connectors.OrderTeller     = (*buggedRecord)(nil)
+	_ connectors.StockCorrector  = (*buggedRecord)(nil)
 	_ connectors.WebhookReceiver = (*buggedRecord)(nil)
 )

@@ -399,7 +399,18 @@ func (p *ports) Apply(ctx context.Context, limit int, fn func(stocksync.LedgerTx
 
 func (p *ports) Plan(ctx context.Context, limit int, fn func(stocksync.PlanTx, []stock.SKU) error) (int, error) {
 	return p.looking(planning, func() (int, []string, error) {
-		n, err := p.Store.Plan(ctx, limit, fn)
+		if !p.sim.tells() {
+			n, err := p.Store.Plan(ctx, limit, fn)
+			return n, []string{planning, pushing}, err
+		}
+		var seen []look
+		n, err := p.Store.Plan(ctx, limit, func(tx stocksync.PlanTx, skus []stock.SKU) (err error) {
+			if seen, err = p.sim.looks(tx, skus); err != nil {
+				return err
+			}
+			return fn(tx, skus)
+		})
+		p.sim.planned(seen, err)
 		return n, []string{planning, pushing}, err
 	})
 }

@@ -139,6 +139,9 @@ func (s *sim) feed(ctx context.Context, db *store.Store, engine *stocksync.Engin
 	if v, err := engine.ImportMappings(ctx, strings.NewReader(rows.String()), "operator"); err != nil || len(v.Errors) > 0 {
 		return fmt.Errorf("import the mapping: %v %w", v.Errors, err)
 	}
+	if err := s.tellServices(ctx, engine); err != nil {
+		return err
+	}
 	third := len(events) / 3
 	for _, part := range [][]stocksync.NewEvent{events[:third], events[third:], events[:2*third]} {
 		if _, err := db.PutAll(ctx, part); err != nil {

@@ -19,7 +19,7 @@ batches, maxima; a warehouse that counts on hand or available, with or without p
 asked how orders stand; packs, bundles, several listings of one
 article; policies), what happens (orders, cancellations, edits, receipts, counts, damage, transfers, returns, shipments, rejections,
 edits by hand, late and changed mappings, pauses, reconciliations amid the traffic), what people decide (policies, windows,
-campaigns, keys, ratios, clearances) and the faults. See [decision 0012](decisions/0012-simulation.md) and
+campaigns, keys, ratios, clearances, the capacity of services, stopped sales, alerts) and the faults. See [decision 0012](decisions/0012-simulation.md) and
 [decision 0043](decisions/0043-rules-at-random.md). Run it: ` + "`truestock simulate --seeds 1000`" + `.
 
 | fault | what it does |
@@ -55,6 +55,14 @@ Known from the pretend systems alone, with sums that are written apart from the 
   ratio no more is sold than ⌊n × ratio⌋, and no ratio above the bound is taken; a key stays with its unit, no unit has two, and
   nobody waits while a key is free. The first three where one conditional listing alone sells. After the end everything else holds for
   these articles too, whatever was decided meanwhile, and ` + "`truestock verify`" + ` finds nothing.
+- A service, and each day of it, shows what at every instant of that day the least of its resources has left, counted from the orders
+  that were placed, whichever service they are of, and nothing from its cut-off on; a raise of it is never above that; an incident says
+  exactly while more of a resource is booked than there is.
+- Once the engine has worked off everything since a person stopped a sale, no target of it is above 0 and nothing is raised; when the sale goes
+  on, the number comes back.
+- Of each fall of a number below its threshold one notice is stored, the next only after the number has risen by its hysteresis; each comes to
+  every receiver under one id, as does each incident and its end, whatever crashed, and what a receiver has confirmed it is not told again; quiet
+  hours and digests hold nothing back for longer than they last.
 - After an absence of more than half of what senders try, nothing is raised before the orders were fetched from ten minutes before it on, and
   once more; a dropped subscription is made again.
 - A raise at a shop that can check says what the shop must still show; a write without an answer is looked at again when it can no
@@ -66,7 +74,9 @@ Which rule, fault, planted bug and test belongs to each law and each problem, [l
 Several processes on one database, places within a shop, renames and merges of articles. Our own clock never goes back against
 instants that we have noted ourselves: the pretended clock cannot, so ours is put back by putting all others forward. No clock
 but ours is put back: an instant that a source has given out must not come again (docs/open-protocol.yaml). The clock of a shop that sells by
-windows or from campaigns is right, for it decides what was sold before an instant. A disk that fails keeps the names of its files.
+windows, days or campaigns is right, for it decides what was sold before an instant. A disk that fails keeps the names of its files.
+A service is sold one window ahead: of several, the order in which orders come decides which is taken. Thresholds of listings, escalations
+and acknowledgements are tested beside their rule only, and so are channels that stop a listing by itself.
 
 ## Measured
 | what | figure |
@@ -86,8 +96,10 @@ shop refused, which are sent again when the number changes.
 
 ## Planted bugs
 Each is a naive design, planted by decorators of the simulator between the engine and the world, so that no release can contain it.
-A bug counts as caught by a seed that is in order without it, within 200 seeds. "Seen in" names a public project whose source
-makes the same mistake, or did when it was read.
+A bug counts as caught by a seed that is in order without it, within 200 seeds; the decorators alone change nothing, which
+TestDecoratorsChangeNothing demands. "Seen in" names a public project whose source
+makes the same mistake, or did when it was read. Seeds and sentences of the bugs that are older than the rules of sale are of the
+seeds as they were before those were drawn.
 
 | bug | what it does | problem | seen in | caught by seed | seeds tried | what the oracles said first |
 |---|---|---|---|---|---|---|
@@ -141,6 +153,9 @@ var faultTexts = [][2]string{
 	{FaultKeys, "a licence is sold by keys, which are imported, revealed and revoked"},
 	{FaultRatio, "more is sold than there is, within a ratio that is changed, refused and taken back"},
 	{FaultClearance, "clearances are decided, which must change no number"},
+	{FaultServices, "two services are sold by days ahead that share a crew, whose capacity changes and of which some are away; their days are closed amid the traffic"},
+	{FaultStops, "a person stops the sale of an article, a listing, a channel or everything, at once or for later, and mostly starts it again"},
+	{FaultNotices, "people are told of low numbers and of incidents, at once and by digest, by receivers that cannot be reached, say nothing or refuse; what is low changes"},
 	{FaultHorizon, "senders of webhooks give up within four minutes, and absences are longer than that, so that channels catch up"},
 	{FaultSubscribe, "shops drop the subscription and tell nothing until it is made again"},
 	{FaultClock, "clocks are wrong by up to four minutes; others are put forward, ours forward and back"},

@@ -71,6 +71,9 @@ func (w *world) withRules(seed uint64, has func(string) bool) {
 	add(FaultPools, pooledSKU, rulePool, 250, 400)
 	add(FaultKeys, licenceSKU, ruleKeys, 0, 0)
 	add(FaultRatio, ratioSKU, ruleRatio, 10, 40)
+	if has(FaultServices) {
+		w.withServices(seed)
+	}
 	r := dice(seed, "windows")
 	w.roll = time.Duration(5+r.IntN(30)) * time.Minute
 }
@@ -81,6 +84,8 @@ const (
 	rulePool   = "pool"
 	ruleKeys   = "keys"
 	ruleRatio  = "ratio"
+	// ruleService sells days ahead, up to what people and rooms are there.
+	ruleService = "service"
 )
 
 // plain are the articles that are sold without a rule of their own.
@@ -100,7 +105,7 @@ func (w *world) stocked() []article {
 }
 
 func (w *world) ruleOf(sku string) string {
-	i := slices.IndexFunc(w.articles, func(a article) bool { return a.sku == sku })
+	i := slices.IndexFunc(w.articles, func(a article) bool { return a.sku == recordSKU(sku) })
 	if i < 0 {
 		return ""
 	}
@@ -222,6 +227,12 @@ func (s *sim) setUp() {
 			sell()
 		}
 	}
+	if len(s.world.services) > 0 {
+		s.setUpServices()
+	}
+	if s.tells() {
+		s.setUpNotices()
+	}
 }
 
 // actRuled is what people decide, and what they buy of what is sold by rules.
@@ -244,6 +255,12 @@ func (s *sim) actRuled(a Action) bool {
 		s.decideRatio(a)
 	case "clear":
 		s.clear(a)
+	case "capacity":
+		s.changeCapacity(a)
+	case "stop_sale":
+		s.stopSale(a)
+	case "receiver":
+		s.actNotices(a)
 	default:
 		group, buys := strings.CutPrefix(a.Kind, "buy_")
 		if buys {

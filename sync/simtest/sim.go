@@ -117,8 +117,11 @@ type sim struct {
 	flights      flights
 	places       map[open.Ref]int // of listings in world.listings, by their item and shop
 	ruled        ruled
-	disk         *disk // nil where the power never fails
-	power        bool  // the power was cut
+	told         told
+	startedAt    time.Time // when the process started
+	worked       time.Time // when the engine began to work off everything, the last time that it did
+	disk         *disk     // nil where the power never fails
+	power        bool      // the power was cut
 	skew         map[string]time.Duration
 	listens      map[string]*listening
 	overlap      bool // a reconciliation is to be asked for amid the next one
@@ -296,6 +299,7 @@ func (s *sim) startEngine() {
 		return
 	}
 	s.store = db
+	s.startedAt, s.worked, s.told.held = time.Now(), time.Time{}, nil
 	cfg, err := s.config()
 	if err != nil {
 		s.violate("%v", err)
@@ -309,6 +313,7 @@ func (s *sim) startEngine() {
 	}
 	s.engine = engine
 	s.journal.note("the engine starts")
+	s.settleDoubts()
 	if len(s.mapped) == 0 {
 		for i, l := range s.world.listings {
 			if !l.late {
@@ -327,6 +332,9 @@ func (s *sim) config() (stocksync.Config, error) {
 	}
 	if slices.Contains(s.faults, FaultHorizon) {
 		cfg.Timings.RetryHorizon = shortHorizon
+	}
+	if s.tells() {
+		cfg.Notifier = receivers{s}
 	}
 	if slices.Contains(s.faults, FaultKeys) {
 		cfg.KeySecret = []byte("a secret that only the simulation knows")
@@ -684,8 +692,11 @@ func (s *sim) pass() {
 	if s.engine == nil {
 		return
 	}
+	began := time.Now()
 	if err := s.engine.Settle(s.ctx); err != nil {
 		s.journal.note("pass: %v", err)
+	} else {
+		s.worked = began
 	}
 	waits := []time.Duration{3 * time.Second, 10 * time.Second, 30 * time.Second}
 	wait := waits[min(s.idle, len(waits)-1)]
@@ -778,6 +789,9 @@ func (s *sim) tidy() {
 			s.journal.note("resume %s: %v", c.Name, s.engine.Resume(s.ctx, c.Name, "operator"))
 			s.passSoon()
 		}
+	}
+	if s.tells() {
+		s.retryNotices()
 	}
 	plans, err := s.engine.Plans(s.ctx, stocksync.PlanHeld, 0, 100)
 	if err != nil {

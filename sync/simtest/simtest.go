@@ -64,6 +64,9 @@ const (
 	FaultKeys      = "keys"      // a licence is sold by keys, which are imported, revealed and revoked
 	FaultRatio     = "ratio"     // more is sold than there is, within a ratio that changes
 	FaultClearance = "clearance" // clearances are run
+	FaultServices  = "services"  // services are sold by days ahead that share people, whose capacity changes
+	FaultStops     = "stops"     // a person stops the sale of something, and starts it again
+	FaultNotices   = "notices"   // people are told of low numbers and incidents, by receivers that fail
 
 	FaultHorizon   = "horizon"      // senders of webhooks give up so early that an absence of minutes means catching up
 	FaultSubscribe = "subscription" // shops drop the subscription and send nothing until it is made again
@@ -82,7 +85,8 @@ func Faults() []string {
 		FaultDrop, FaultLate, FaultOutage, FaultCrash, FaultStore, FaultManual, FaultMapping, FaultOperator,
 		FaultSwizzle, FaultRival, FaultExport, FaultVanish, FaultSender, FaultSlow, FaultTiny,
 		FaultPolicies, FaultWindows, FaultPools, FaultKeys, FaultRatio, FaultClearance,
-		FaultHorizon, FaultSubscribe, FaultClock, FaultPower, FaultTwice}
+		FaultHorizon, FaultSubscribe, FaultClock, FaultPower, FaultTwice,
+		FaultServices, FaultStops, FaultNotices}
 }
 
 // Options narrow a run down. The zero value asks for safety under every fault.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/truestock/truestock/sync/simtest"
 )
@@ -92,6 +93,22 @@ func TestSameSeedSameRun(t *testing.T) {
 				}
 			}
 			t.Fatalf("seed %d: the hashes differ and the journals do not", seed)
+		})
+	}
+}
+
+// TestDecoratorsChangeNothing: what lets bugs be planted lets everything through as it is. Else a bug would be caught that
+// nobody has planted.
+func TestDecoratorsChangeNothing(t *testing.T) {
+	for seed := uint64(1); seed <= uint64(usual(3, 1)); seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			o := simtest.Options{Faults: simtest.Faults(), Exactly: true, Traffic: 15 * time.Minute}
+			plain := simtest.Run(t, seed, o)
+			o.Bug = "none"
+			if decorated := simtest.Run(t, seed, o); decorated.TraceHash != plain.TraceHash {
+				t.Errorf("the runs differ; violations without: %q, with: %q", plain.Violations, decorated.Violations)
+			}
 		})
 	}
 }

@@ -30,6 +30,7 @@ var strange = []struct {
 	{"buy_ratio", FaultRatio, 40}, {"clear", FaultClearance, 5},
 	{"unsubscribe", FaultSubscribe, 4}, {"absence", FaultHorizon, 3}, {"jump", FaultClock, 3}, {"set_clock", FaultClock, 3}, {"power", FaultPower, 6},
 	{"twice", FaultTwice, 4}, {"overlap", FaultTwice, 4},
+	{"capacity", FaultServices, 6}, {"buy_service", FaultServices, 40}, {"stop_sale", FaultStops, 10}, {"receiver", FaultNotices, 14},
 }
 
 // withStrange adds what has a stream of its own, so that the rest of a history is what it would be without it.
@@ -277,7 +278,7 @@ func (s *sim) say(l open.Level, asOf *time.Time) {
 // carries nothing.
 func (s *sim) silence(host, item string) (longest time.Duration) {
 	if i, known := s.places[open.Ref{Item: item, Place: host}]; known {
-		if rule := s.world.listings[i].rule; rule == ruleWindow || rule == ruleKeys {
+		if rule := s.world.listings[i].rule; rule == ruleWindow || rule == ruleKeys || rule == ruleService {
 			return 0 // what is sold so rests on nothing that the warehouse says
 		}
 	}
@@ -326,6 +327,7 @@ func (s *sim) checkRaises(host string, req *http.Request) error {
 		}
 		s.raises++
 		s.checkListening(host, w)
+		s.checkStopped(host, w, r)
 		if silent := s.silence(host, w.Item); silent > staleStatement+time.Minute {
 			s.violate("%s is raised from %d to %d for %s, and the warehouse has been silent for %s", host, r.quantity, w.Quantity, w.Item, silent)
 		}
@@ -437,7 +439,8 @@ func (s *sim) checkExplained() {
 }
 
 func (s *sim) checkComponent(name string, c stocksync.ComponentExplanation, free map[string]int64) {
-	if len(c.Statements) == 0 {
+	rule := s.world.ruleOf(string(c.SKU))
+	if len(c.Statements) == 0 && rule != ruleService { // of a day of a service the warehouse knows nothing
 		s.violate("the chain of %s begins at no statement about %s", name, c.SKU)
 	}
 	var stated, onHand, committed, promised, available int64
@@ -464,7 +467,7 @@ func (s *sim) checkComponent(name string, c stocksync.ComponentExplanation, free
 	if committed != promised && len(c.Commitments) < 50 {
 		s.violate("%s rests on %d of %s committed; the promises add up to %d", name, committed, c.SKU, promised)
 	}
-	if s.world.ruleOf(string(c.SKU)) == ruleWindow {
+	if rule == ruleWindow || rule == ruleService {
 		return // what is there does not decide what is sold of it
 	}
 	if int64(c.ATP) != available || available != free[string(c.SKU)] {
@@ -570,13 +573,14 @@ func (s *sim) checkAlarms() {
 		if err != nil {
 			continue // told elsewhere
 		}
-		if a.rule == ruleWindow {
+		if a.rule == ruleWindow || a.rule == ruleService {
 			continue
 		}
 		if short, said := v.Available < 0, open[stocksync.IncidentOversell+" "+a.sku]; short != said {
 			s.violate("%d of %s are available; an incident about overselling is open: %t", v.Available, a.sku, said)
 		}
 	}
+	s.checkResources(open)
 	connections, err := s.engine.Connections(context.Background())
 	if err != nil {
 		s.violate("list the connections: %v", err)

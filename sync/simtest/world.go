@@ -30,8 +30,9 @@ type world struct {
 	slow       bool // transactions take their time
 	tiny       int  // the most that a batch holds; 0 leaves it to the engine
 	senders    map[string][]time.Duration
-	clocks     bool          // clocks are wrong
-	epoch      time.Time     // when the run begins
+	clocks     bool      // clocks are wrong
+	epoch      time.Time // when the run begins
+	services   []serviceSpec
 	roll       time.Duration // how long after that the windows of what is sold by windows begin
 }
 
