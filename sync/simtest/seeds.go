@@ -36,6 +36,8 @@ func Found() []FoundSeed {
 		{Seed: 3762, Says: "an export of earlier counted as word of now, and a raise rested on it"},
 		{Seed: 5022, Says: "a lower that had been done was refused when it was sent again, and a reconciliation that found it done did not say so to the listing"},
 		{Seed: 21028, Faults: []string{FaultServices}, Says: "what the warehouse said of a service's day, which it calls by the service's name, was about nothing: the shop was not told that it was shipped, and its promise never ended"},
+		{Seed: 8, Faults: []string{FaultClock, FaultCrash, FaultDelay, FaultDrop, FaultExport, FaultLevels, FaultMapping, FaultOutage, FaultPower, FaultRatio, FaultServices,
+			FaultStore, FaultSubscribe, FaultTiny, FaultTwice, FaultWindows}, Says: "the oracle asked a process that had lost the power what it knows, and it knew what the disk did not keep"},
 		{Seed: 5179, Says: "the oracle counted what the reconciliation before was just healing"},
 	}
 }

@@ -490,6 +490,9 @@ func (s *sim) checkComponent(name string, c stocksync.ComponentExplanation, free
 
 // remember notes what an explanation says now, to ask for the same later.
 func (s *sim) remember() {
+	if s.ctx.Err() != nil {
+		return // the process has ended amid this event, and nobody can ask it
+	}
 	i := s.samples % 2
 	s.samples++
 	x, err := s.engine.Explain(context.Background(), s.key(i), time.Time{})
