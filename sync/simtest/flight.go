@@ -21,6 +21,7 @@ import (
 type flights struct {
 	looked time.Time            // when the orders were last asked for, and told
 	sent   map[string]time.Time // of each write, by its id: what looked was when it was first sent
+	raises map[string]bool      // writes that were raises when they were first sent, by their ids
 	risky  map[string]bool      // lines of orders, by order and line
 	// intended is what changes were made from, by their ids.
 	intended map[string]reading
@@ -58,11 +59,12 @@ func (s *sim) sending(host string, req *http.Request) error {
 			return err
 		}
 		if s.flights.sent == nil {
-			s.flights.sent, s.flights.risky = map[string]time.Time{}, map[string]bool{}
+			s.flights.sent, s.flights.raises, s.flights.risky = map[string]time.Time{}, map[string]bool{}, map[string]bool{}
 		}
 		for _, w := range request.Writes {
 			if _, again := s.flights.sent[w.ID]; !again {
 				s.flights.sent[w.ID] = s.flights.looked
+				s.flights.raises[w.ID] = w.Quantity > s.readings[host+" "+w.Item].quantity
 			}
 		}
 	}

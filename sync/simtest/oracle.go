@@ -587,6 +587,9 @@ func (s *sim) checkWrite(spec shopSpec, w fake.WriteRecord) {
 	if w.Item != l.item || s.world.shops[l.shop].name != spec.name || s.ruled.unsure || s.stoppedLately(1) {
 		return
 	}
+	if s.flights.raises[w.ID] {
+		return // it was a raise when it was made, and has come late
+	}
 	certain := s.world.articles[1].opening[0] - 2*s.everOrdered(l)*l.parts[0].units
 	least := offered(s.policyAt(1, l.parts[0].sku, time.Now()), spec.name, certain, 0)
 	for _, v := range s.ruled.versions { // what was sent under an earlier one may arrive now
