@@ -153,16 +153,17 @@ func (t planTx) PlanLater(at map[stock.SKU]time.Time) error {
 	return during("mark SKUs for later", err)
 }
 
-// Fallen counts orders by what their documents say.
+// Fallen counts orders by what their documents say. One that never had a line took nothing, so its end gives nothing back: shops
+// keep such of buyers who left before they paid.
 func (t planTx) Fallen(channel stock.ConnectionID) (f stock.Fallen, err error) {
-	status, shipments := "json_extract(doc, '$.status')", "json_extract(doc, '$.shipments')"
+	status, shipments, lines := "json_extract(doc, '$.status')", "json_extract(doc, '$.shipments')", "json_extract(doc, '$.lines')"
 	if t.dialect == postgres {
-		status, shipments = "doc::json->>'status'", "doc::json->>'shipments'"
+		status, shipments, lines = "doc::json->>'status'", "doc::json->>'shipments'", "doc::json->>'lines'"
 	}
 	err = t.rows(func(r row) error {
 		f.Orders, f.Fell = r.number(0), r.number(1)
 		return nil
-	}, "SELECT count(*), count(CASE WHEN "+status+" = ? AND "+shipments+" IS NULL THEN 1 END) FROM orders WHERE channel = ?",
+	}, "SELECT count(*), count(CASE WHEN "+status+" = ? AND "+shipments+" IS NULL THEN 1 END) FROM orders WHERE channel = ? AND "+lines+" IS NOT NULL",
 		string(connectors.OrderCancelledStatus), string(channel))
 	return f, during("count the fallen orders of "+string(channel), err)
 }

@@ -36,11 +36,12 @@ func TestAStepOfACampaignIsStoredOnce(t *testing.T) {
 func TestFallenOrdersAreThoseCancelledBeforeTheyWereShipped(t *testing.T) {
 	on(t, func(t *testing.T, s *Store, _ string) {
 		order := func(channel stock.ConnectionID, id string, status connectors.OrderStatus, shipments ...stocksync.OrderShipment) *stocksync.Order {
-			return &stocksync.Order{Channel: channel, OrderID: id, Status: status, Shipments: shipments}
+			return &stocksync.Order{Channel: channel, OrderID: id, Status: status, Shipments: shipments, Lines: []stocksync.OrderLine{{ID: "1", Ordered: 1}}}
 		}
 		orders := []*stocksync.Order{
 			order("shop", "1", connectors.OrderOpen), order("shop", "2", connectors.OrderCancelledStatus), order("shop", "3", connectors.OrderClosed),
 			order("shop", "4", connectors.OrderCancelledStatus, stocksync.OrderShipment{ID: "x"}), order("other", "1", connectors.OrderCancelledStatus),
+			{Channel: "shop", OrderID: "5", Status: connectors.OrderCancelledStatus}, // left before it was paid: it took nothing
 		}
 		must(t, s.Post(t.Context(), func(tx stocksync.LedgerTx) error { return tx.Save(stocksync.Changes{Orders: orders, At: t0}) }))
 		must(t, s.View(t.Context(), func(tx stocksync.PlanTx) error {

@@ -230,7 +230,8 @@ type PlanTx interface {
 	Oversells
 	// PlanLater marks SKUs to be planned when a time comes.
 	PlanLater(at map[stock.SKU]time.Time) error
-	// Fallen counts a channel's orders, and those of them that were cancelled before anything was shipped.
+	// Fallen counts a channel's orders that have ever had a line, and those of them that were cancelled before anything was
+	// shipped.
 	Fallen(channel stock.ConnectionID) (stock.Fallen, error)
 	// SaveTargets stores Target, Generation, Held and ChangedAt of the listings, and makes those with Push set due.
 	SaveTargets(targets []TargetChange) error
