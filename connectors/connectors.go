@@ -93,7 +93,13 @@ const (
 	// AsksFirst (C0): the platform shows no quantity and takes none; it asks before each sale, and the answer is decided
 	// by what there is at that moment. Nothing is read, written or compared there.
 	AsksFirst Class = "C0"
+	// OrdersOnly (C7): the platform shows no quantity, takes none and asks nothing: it sells, and tells. Nothing there can be
+	// kept from being sold.
+	OrdersOnly Class = "C7"
 )
+
+// Shelf reports whether the channel shows a quantity, so that there is something to read, write and compare.
+func (c Class) Shelf() bool { return c != AsksFirst && c != OrdersOnly }
 
 // MarketplaceCapabilities says what a marketplace connection can do. The conformance suite fails a connector that can
 // do more than it says, or less.

@@ -196,8 +196,8 @@ func (p *planInput) promise(key ListingKey, packs stock.Quantity) {
 	}
 }
 
-// settleAsked takes the listings of a channel that asks first off the list of what is due: what it may sell is the
-// target, at every moment.
+// settleAsked takes the listings of a channel without a shelf off the list of what is due: there is nothing to write. Where it
+// asks first, what it may sell is the target, at every moment.
 func (e *Engine) settleAsked(ctx context.Context, c *channelState, due []Listing, now time.Time) error {
 	outcomes := make([]PushOutcome, len(due))
 	for i, l := range due {

@@ -76,7 +76,7 @@ func (e *Engine) pushPass(ctx context.Context, c *channelState) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if len(due) > 0 && caps.Class == connectors.AsksFirst {
+	if len(due) > 0 && !caps.Class.Shelf() {
 		return len(due), e.settleAsked(ctx, c, due, now)
 	}
 	resting := e.live.Load() && c.betweenBatches(now) > 0

@@ -381,7 +381,7 @@ func (r *reconciliation) step(ctx context.Context, c *channelState, p *channelPr
 	if err != nil {
 		return err
 	}
-	if caps.Class == connectors.AsksFirst {
+	if !caps.Class.Shelf() {
 		p.Done = true // there is nothing to compare
 		return nil
 	}

@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/alibaba"
+	"github.com/truestock/truestock/connectors/awsmarketplace"
 	"github.com/truestock/truestock/connectors/azure"
 	"github.com/truestock/truestock/connectors/erpnext"
 	"github.com/truestock/truestock/connectors/files"
@@ -38,5 +39,6 @@ func Registry() connectors.Registry {
 		koogallery.Info(),
 		azure.Info(),
 		googlecloud.Info(),
+		awsmarketplace.Info(),
 	}
 }

@@ -29,7 +29,6 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
-	"sync"
 	"time"
 
 	"github.com/truestock/truestock/connectors"
@@ -84,10 +83,8 @@ type account struct {
 	tokens              *bearer.Tokens
 	keys                *bearer.Keys
 	expected            bearer.Expected
+	looks               asksfirst.Looks // Microsoft tells no instants of change
 	log                 *slog.Logger
-
-	mu   sync.Mutex
-	told map[string]told // by subscription
 }
 
 var (
@@ -136,7 +133,7 @@ func open(env connectors.Env, role connectors.Role, s connectors.Settings) (conn
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &account{client: client, fast: fast, login: login, log: log, told: make(map[string]told),
+	return &account{client: client, fast: fast, login: login, log: log,
 		tokens: bearer.NewTokens(login, "/"+tenant+"/oauth2/v2.0/token", func(time.Time) (url.Values, error) { return form, nil },
 			"in Microsoft Entra, App registrations → the application, see that the client secret has not ended, and compare "+settingTenant+" and "+settingClient),
 		keys: bearer.NewKeys(login, "/"+tenant+"/discovery/v2.0/keys"),

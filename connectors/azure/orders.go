@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -14,17 +13,6 @@ import (
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/rest"
 )
-
-// retelling is after how long a subscription that has not changed is told anew: so that an operation that was admitted and
-// came to nothing at Microsoft does not stand for ever.
-const retelling = time.Hour
-
-// told is how a subscription was told last. Microsoft tells no instant of its last change: the version is the instant of the
-// look at which it was found changed.
-type told struct {
-	order   connectors.Order
-	version int64
-}
 
 // Orders implements connectors.Marketplace: every subscription, with its seats as they stand.
 func (a *account) Orders(ctx context.Context, since time.Time, from connectors.Cursor) (connectors.OrderPage, error) {
@@ -51,7 +39,7 @@ func (a *account) Orders(ctx context.Context, since time.Time, from connectors.C
 		if err != nil {
 			return connectors.OrderPage{}, connectors.Rejectedf(op, "", "subscription %.40q: %w", a.client.Redact(s.ID), err)
 		}
-		if o = a.versioned(o, began); o.Version >= since.UnixMilli() {
+		if o = a.looks.Found("", o, began); o.Version >= since.UnixMilli() {
 			page.Orders = append(page.Orders, o)
 		}
 	}
@@ -81,24 +69,6 @@ func (a *account) page(ctx context.Context, op string, client *rest.Client, toke
 		err = connectors.Rejectedf(op, "", "the answer has no list of subscriptions; is base_url the address of the fulfilment interface?")
 	}
 	return got, err
-}
-
-// versioned gives an order the version under which it was told, or the instant of this look where it is another one, or was
-// told long ago.
-func (a *account) versioned(o connectors.Order, began time.Time) connectors.Order {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	version := began.UnixMilli()
-	last, known := a.told[o.OrderID]
-	switch {
-	case known && version < last.version: // a look that began later came earlier
-		o, version = last.order, last.version
-	case known && reflect.DeepEqual(last.order, o) && version-last.version < retelling.Milliseconds():
-		version = last.version
-	}
-	a.told[o.OrderID] = told{order: o, version: version}
-	o.Version, o.UpdatedAt = version, time.UnixMilli(version).UTC()
-	return o
 }
 
 // WriteShipment implements connectors.ShipmentWriter: the first shipment of a new subscription activates it, whole, by which Microsoft

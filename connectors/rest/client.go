@@ -201,7 +201,8 @@ func Without(token string, err error) error {
 	return &clean
 }
 
-// Do makes the call and decodes the JSON of a 2xx answer into out; nil ignores the body. Duplicate names in the answer
+// Do makes the call and decodes the JSON of a 2xx answer into out; nil ignores the body, and a *[]byte receives it as it
+// is. Duplicate names in the answer
 // are refused, unknown names ignored. The error is the context's own when it was cancelled, and otherwise a
 // *connectors.Error:
 //
@@ -354,6 +355,10 @@ func (c *Client) decode(ctx context.Context, call Call, resp *http.Response, out
 		return c.failure(unknownOutcome(call), call, "", fmt.Errorf("the answer broke off after %d bytes: %w", buf.Len(), err))
 	case int64(buf.Len()) > c.maxBody:
 		return c.failure(unknownOutcome(call), call, "", fmt.Errorf("the answer is larger than %d bytes", c.maxBody))
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = buf.Bytes()
+		return nil
 	}
 	if err := json.Unmarshal(buf.Bytes(), out); err != nil {
 		return c.decodeFailure(call, resp, buf.Bytes(), err)

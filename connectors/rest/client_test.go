@@ -361,10 +361,28 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// A *[]byte receives the body as it is, within the same bounds.
+func TestRawBodies(t *testing.T) {
+	body := "-----BEGIN"
+	c := newClient(t, Config{BaseURL: "http://shop.example", MaxBody: 20, Transport: answering(func(*http.Request) (int, http.Header, string) {
+		return 200, nil, body
+	})})
+	var raw []byte
+	if err := c.Do(t.Context(), read, &raw); err != nil || string(raw) != body {
+		t.Errorf("%q, %v", raw, err)
+	}
+	body = strings.Repeat("x", 21)
+	if err := c.Do(t.Context(), read, &raw); connectors.KindOf(err) != connectors.Retryable {
+		t.Errorf("too large: %v", err)
+	}
+}
+
 func TestExplanation(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"title":"Bad","status":400,"detail":"no such thing","code":"nope"}`: "(nope): GET /it answered 400: Bad: no such thing",
 		`{"error":"invalid","message":"wrong","code":17}`:                     "(17): GET /it answered 400: invalid: wrong",
+		`{"error":{"code":400,"message":"gone","status":"NO"}}`:               "(400): GET /it answered 400: gone",
+		`{"__type":"ThrottlingException","message":"slow"}`:                   "(ThrottlingException): GET /it answered 400: slow",
 		`{"code":{"a":1},"detail":null}`:                                      "GET /it answered 400: text/plain, beginning with",
 		`oops` + "\x00\n" + `x`:                                               `beginning with "oops\x00\nx"`,
 		``:                                                                    "an empty body",

@@ -108,7 +108,7 @@ func classify(call Call, resp *http.Response, now time.Time) (connectors.ErrorKi
 }
 
 // explanation finds the remote system's own words in the JSON of a failure: the members of problem+json (RFC 9457) and
-// those that most systems use in its stead. It is for people, so it takes what it can.
+// those that most systems use in its stead, such as AWS's __type. It is for people, so it takes what it can.
 func explanation(body []byte) (code, detail string) {
 	var members map[string]jsontext.Value
 	if json.Unmarshal(body, &members, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
@@ -129,9 +129,12 @@ func explanation(body []byte) (code, detail string) {
 			return ""
 		}
 	}
+	if inner := members["error"]; inner.Kind() == '{' { // as Google and Microsoft have it
+		return explanation(inner)
+	}
 	title := cmp.Or(text("title"), text("error"))
 	detail = cmp.Or(text("detail"), text("message"), text("error_description"))
-	return text("code"), strings.Trim(title+": "+detail, ": ")
+	return cmp.Or(text("code"), text("__type")), strings.Trim(title+": "+detail, ": ")
 }
 
 func (c *Client) decodeFailure(call Call, resp *http.Response, body []byte, err error) error {

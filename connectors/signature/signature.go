@@ -5,8 +5,11 @@
 package signature
 
 import (
+	"crypto"
 	"crypto/hmac"
 	"crypto/md5" //nolint:gosec // Three vendors sign with it; nothing of ours does.
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // Amazon SNS signs with it unless a topic says otherwise.
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -199,4 +202,40 @@ func HuaweiRequest(r *http.Request, accessKey, secret string, at time.Time) {
 // https://support.huaweicloud.com/intl/en-us/accessg-marketplace/en-us_topic_0070649067.html
 func HuaweiReply(key string, body []byte) string {
 	return `sign_type="HMAC-SHA256", signature= "` + Body(key, body) + `"`
+}
+
+// SNS checks the signature of a message of Amazon SNS: RSA by the certificate, over the names and values of the message's
+// fields in their order, each on a line of its own. Version 1 signs by SHA-1, version 2 by SHA-256. Where the certificate may come from,
+// the connector knows. The error is connectors.ErrSignature, wrapped.
+//
+// https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message-verify-message-signature.html
+func SNS(key *rsa.PublicKey, version string, fields map[string]string, given string) error {
+	names := []string{"Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"}
+	if fields["Type"] != "Notification" {
+		names = []string{"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"}
+	}
+	var text strings.Builder
+	for _, name := range names {
+		if value, there := fields[name]; there {
+			text.WriteString(name + "\n" + value + "\n")
+		}
+	}
+	signed, err := base64.StdEncoding.DecodeString(given)
+	if err != nil {
+		return fmt.Errorf("%w: the signature is not base64", connectors.ErrSignature)
+	}
+	switch version {
+	case "1":
+		digest := sha1.Sum([]byte(text.String())) //nolint:gosec // see the import
+		err = rsa.VerifyPKCS1v15(key, crypto.SHA1, digest[:], signed)
+	case "2":
+		digest := sha256.Sum256([]byte(text.String()))
+		err = rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signed)
+	default:
+		return fmt.Errorf("%w: the signature is of version %.10q; 1 and 2 are understood", connectors.ErrSignature, version)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: the signature does not fit the message", connectors.ErrSignature)
+	}
+	return nil
 }
