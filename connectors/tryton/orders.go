@@ -329,8 +329,9 @@ func (e *erp) readSale(ctx context.Context, op string, id int64) (*sale, error) 
 	return &found[0], nil
 }
 
-// CancelOrder implements connectors.SystemOfRecord. What is cancelled is told as a target, how much may remain, so that a
-// repeat, and one after a break in the middle, changes nothing more.
+// CancelOrder implements connectors.SystemOfRecord. It writes down first what is cancelled, so that nobody takes it for a refusal
+// of Tryton's. What is cancelled is a target, how much may remain, so that a repeat, and one after a break in the middle,
+// changes nothing more.
 func (e *erp) CancelOrder(ctx context.Context, key string, lines []connectors.CancelLine) error {
 	const op = "cancel order"
 	e.ordering.Lock()
@@ -360,26 +361,23 @@ func (e *erp) CancelOrder(ctx context.Context, key string, lines []connectors.Ca
 		if named && cancelled > n.ordered {
 			return e.refuse(connectors.Rejected, op, "", fmt.Sprintf("%d of line %s are to be cancelled, and %d were ordered", cancelled, n.line, n.ordered))
 		}
-		if named && cancelled > n.cancelled {
-			cuts = append(cuts, cut{line: l, note: n, below: below, cancelled: cancelled})
+		if named {
+			cuts = append(cuts, cut{line: l, note: n, below: below, cancelled: max(cancelled, n.cancelled)})
 		}
 	}
 	for line := range wanted {
 		return e.refuse(connectors.Unmapped, op, "", fmt.Sprintf("sale %s has no line %s of truestock's; its notes may have been changed", s.name(), line))
 	}
-	if len(cuts) == 0 {
-		return nil
+	if err := e.noteCuts(ctx, op, cuts); err != nil {
+		return err
 	}
 	switch s.State {
 	case saleDraft, saleQuotation, saleConfirmed:
-		err = e.cutUnprocessed(ctx, op, s, cuts)
+		return e.cutUnprocessed(ctx, op, s, cuts)
 	case saleProcessing, saleDone:
-		err = e.cutProcessed(ctx, op, s, cuts)
+		return e.cutProcessed(ctx, op, s, cuts)
 	}
-	if err != nil {
-		return err
-	}
-	return e.noteCuts(ctx, op, cuts)
+	return nil
 }
 
 // cut is a line of which units are cancelled: in all, with those before.
@@ -397,10 +395,13 @@ func (e *erp) unknownOrder(op, key string) error {
 	return e.refuse(connectors.Unmapped, op, "", fmt.Sprintf("Tryton has no sale with the reference %s", key))
 }
 
-// noteCuts writes down what is cancelled, last: what broke off before is done again.
+// noteCuts writes down what is cancelled.
 func (e *erp) noteCuts(ctx context.Context, op string, cuts []cut) error {
 	for _, c := range cuts {
 		n := c.note
+		if n.cancelled == c.cancelled {
+			continue
+		}
 		n.cancelled = c.cancelled
 		text := n.String()
 		if c.below != "" {
@@ -421,24 +422,30 @@ func (e *erp) write(ctx context.Context, op, model string, id int64, values map[
 
 // cutUnprocessed cancels units of a sale that nothing was set in motion for yet: in the lines themselves.
 func (e *erp) cutUnprocessed(ctx context.Context, op string, s *sale, cuts []cut) error {
-	left := stock.Quantity(0)
+	left, less := stock.Quantity(0), false
 	for _, l := range s.Lines {
 		if l.Type != "line" {
 			continue
 		}
-		q, err := whole(l.Quantity)
+		q, err := units(l.Quantity)
 		if err != nil {
 			return e.refuse(connectors.Rejected, op, "", fmt.Sprintf("a line of sale %s: %v", s.name(), err))
 		}
 		for _, c := range cuts {
-			if c.line.ID == l.ID {
-				q = min(q, c.remains())
+			if c.line.ID == l.ID && q > c.remains() {
+				q, less = c.remains(), true
 			}
 		}
 		left += q
 	}
-	state := s.State
-	if state == saleConfirmed || left > 0 {
+	if !less {
+		if s.State == saleDraft && left > 0 { // it broke off there
+			_, err := e.advance(ctx, op, s)
+			return err
+		}
+		return nil
+	}
+	if s.State == saleConfirmed || left > 0 {
 		if err := e.press(ctx, op, "sale.sale", "draft", s.ID); err != nil {
 			return err
 		}
@@ -494,7 +501,7 @@ func (e *erp) cutProcessed(ctx context.Context, op string, s *sale, cuts []cut) 
 			changed = changed || taken > 0
 		}
 		if surplus > 0 {
-			return e.refuse(connectors.Rejected, op, "", fmt.Sprintf("%d of the %d to be cancelled of line %s of sale %s are picked or sent already; cancel the shipment in Tryton, or let them come back", surplus, c.cancelled-c.note.cancelled, c.note.line, s.name()))
+			return e.refuse(connectors.Rejected, op, "", fmt.Sprintf("%d of the %d cancelled units of line %s of sale %s are picked or sent already; cancel the shipment in Tryton, or let them come back", surplus, c.cancelled, c.note.line, s.name()))
 		}
 	}
 	if !changed {

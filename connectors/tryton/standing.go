@@ -76,13 +76,17 @@ func (e *erp) OrderStanding(ctx context.Context, key string) (connectors.Standin
 		standing.Lines = append(standing.Lines, e.tell(l))
 	}
 	slices.SortFunc(standing.Lines, func(a, b connectors.StandingLine) int { return strings.Compare(a.LineID, b.LineID) })
+	if err := standing.Validate(); err != nil {
+		return connectors.Standing{}, e.refuse(connectors.Rejected, op, "", fmt.Sprintf("how sale %s stands makes no sense: %v", s.name(), err))
+	}
 	return standing, nil
 }
 
-// tell puts a line into our words. What will not be delivered was rejected, as far as we did not cancel it.
+// tell puts a line into our words. What will not be delivered was cancelled as far as we wanted that, and else rejected.
 func (e *erp) tell(l *standingLine) connectors.StandingLine {
-	out := connectors.StandingLine{LineID: l.note.line, Cancelled: l.note.cancelled}
-	out.Rejected = max(0, l.note.ordered-l.note.cancelled-l.shipped()-l.toCome())
+	lost := max(0, l.note.ordered-l.shipped()-l.toCome())
+	out := connectors.StandingLine{LineID: l.note.line, Cancelled: min(l.note.cancelled, lost)}
+	out.Rejected = lost - out.Cancelled
 	for _, m := range l.open {
 		set := m.picked
 		if e.levels.promised {
@@ -116,7 +120,7 @@ func stands(s *sale, moves []move) (map[string]*standingLine, error) {
 		if lines[n.line] != nil {
 			return nil, fmt.Errorf("line %s stands twice in sale %s; take the note of truestock's out of the copy", n.line, s.name())
 		}
-		q, err := whole(sl.Quantity)
+		q, err := units(sl.Quantity)
 		if err != nil {
 			return nil, fmt.Errorf("line %s of sale %s: %w", n.line, s.name(), err)
 		}
@@ -133,7 +137,7 @@ func stands(s *sale, moves []move) (map[string]*standingLine, error) {
 		if l == nil || m.To.Type != "customer" {
 			continue
 		}
-		q, err := whole(m.Quantity)
+		q, err := units(m.Quantity)
 		if err != nil {
 			return nil, fmt.Errorf("move %d of sale %s: %w", m.ID, s.name(), err)
 		}
@@ -169,7 +173,7 @@ func stands(s *sale, moves []move) (map[string]*standingLine, error) {
 		if !ok || m.State != moveAssigned && m.State != moveDone {
 			continue
 		}
-		q, err := whole(m.Quantity)
+		q, err := units(m.Quantity)
 		if err != nil {
 			return nil, fmt.Errorf("move %d of sale %s: %w", m.ID, s.name(), err)
 		}

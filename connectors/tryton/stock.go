@@ -305,3 +305,12 @@ func whole(told *float64) (stock.Quantity, error) {
 	}
 	return q, nil
 }
+
+// units is whole of what cannot be below 0.
+func units(told *float64) (stock.Quantity, error) {
+	q, err := whole(told)
+	if err == nil && q < 0 {
+		err = fmt.Errorf("%d is below 0", q)
+	}
+	return q, err
+}

@@ -112,6 +112,9 @@ func guide() connectors.Guide {
 		},
 		Evidence: []connectors.Evidence{
 			{By: connectors.LiveTest, What: "the whole suite, and levels, orders, warnings, partial shipments and cancellations, against Tryton 6.0 from Debian 12", Test: "connectors/tryton TestLive"},
+			{By: connectors.LiveTest, What: "stock down, order up, shipments in parts and a cancellation, between Tryton, truestock and a real Vendure shop", Test: "cmd/truestock TestTryton"},
+			{By: connectors.LiveTest, What: "random orders at real shops, shipments and deliveries in Tryton: nothing oversold, everything settled", Test: "cmd/truestock TestRealSystemsInALoop"},
+			{By: connectors.Conformance, What: "answers that are broken, missing, refused or of somebody else, from a pretend server", Test: "connectors/tryton TestBadAnswers"},
 		},
 		Unproven: []string{"versions after 6.0", "a server with PostgreSQL, and with workers for its queue"},
 	}

@@ -418,3 +418,27 @@ func (s *ERP) Change(t testing.TB, code string, values map[string]any) {
 	s.Call(t, "model.product.product.read", &rows, []int64{s.Product(t, code)}, []string{"template"})
 	s.Call(t, "model.product.template.write", nil, []int64{rows[0].Template}, values)
 }
+
+// Units is how many units of an order have not left.
+func (s *ERP) Units(t testing.TB, reference string) (sum int64) {
+	t.Helper()
+	if shipment, ok := s.open(t, reference); ok {
+		for _, m := range s.moves(t, shipment) {
+			sum += int64(m.Quantity)
+		}
+	}
+	return sum
+}
+
+// Sent is how many units of an order have left.
+func (s *ERP) Sent(t testing.TB, reference string) (sum int64) {
+	t.Helper()
+	for _, shipment := range s.Shipments(t, reference) {
+		for _, m := range s.moves(t, shipment) {
+			if m.State == "done" {
+				sum += int64(m.Quantity)
+			}
+		}
+	}
+	return sum
+}
