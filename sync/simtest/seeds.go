@@ -42,6 +42,8 @@ func Found() []FoundSeed {
 		{Seed: 13397, Faults: []string{FaultAuth, FaultClearance, FaultClock, FaultDelay, FaultDuplicate, FaultExport, FaultLag, FaultLate, FaultLie, FaultMapping, FaultOutage, FaultPolicies, FaultPools, FaultPower, FaultReject, FaultRival, FaultStore, FaultSwizzle, FaultUnknown, FaultVanish}, Says: "the same; and the oracle took a raise that came late for a lower"},
 		{Seed: 21077, Faults: []string{FaultAPI, FaultClearance, FaultClock, FaultCrash, FaultDelay, FaultDrop, FaultDuplicate, FaultHorizon, FaultKeys, FaultLag, FaultLate, FaultLevels, FaultOperator, FaultPools, FaultRival, FaultSlow, FaultSwizzle, FaultTiny, FaultUnknown, FaultVanish, FaultWindows}, Says: "nobody in the simulation booked what a stocktake had found, because the process was down when it was to be approved"},
 		{Seed: 21099, Faults: []string{FaultAPI, FaultClock, FaultCrash, FaultDelay, FaultDrop, FaultDuplicate, FaultHorizon, FaultKeys, FaultLag, FaultLate, FaultLie, FaultLines, FaultManual, FaultOperator, FaultOutage, FaultPools, FaultReject, FaultRival, FaultSender, FaultServices, FaultSlow}, Says: "the oracle did not take orders that were fetched from the beginning for a catching up"},
+		{Seed: 22034, Faults: []string{FaultAPI, FaultClock, FaultCrash, FaultExport, FaultLevels, FaultLie, FaultLines, FaultOutage, FaultPower, FaultRival, FaultServices, FaultStops,
+			FaultTiny, FaultWindows}, Says: "a day of a service was closed at the very instant at which the oracle looked"},
 		{Seed: 5179, Says: "the oracle counted what the reconciliation before was just healing"},
 	}
 }

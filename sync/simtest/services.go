@@ -42,7 +42,11 @@ func (w *world) withServices(seed uint64) {
 	visit := serviceSpec{sku: visitSKU, needs: map[string]int64{crew: int64(1 + r.IntN(2)), van: 1}}
 	visit.lead = day - time.Duration(4+r.IntN(32))*time.Minute
 	survey := serviceSpec{sku: surveySKU, begins: 12 * time.Hour, needs: map[string]int64{crew: 1}}
-	survey.lead = 12*time.Hour - time.Duration(4+r.IntN(60))*time.Minute
+	closes := time.Duration(4+r.IntN(60)) * time.Minute
+	if healed := defaultTraffic + time.Minute; closes == healed+calming || closes == healed+calming+5*time.Minute {
+		closes -= time.Minute // at that very instant everything is looked at
+	}
+	survey.lead = 12*time.Hour - closes
 	w.services = []serviceSpec{visit, survey}
 	for _, spec := range w.services {
 		// What no warehouse counts can still be sent by one: there is always enough of it.
