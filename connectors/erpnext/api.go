@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -102,12 +103,14 @@ type deliveryRow struct {
 	Quantity  *number `json:"stock_qty"`
 }
 
-// hook is the body that the guide has people write into the webhook.
+// hook is the body that the guide has people write into the webhook. Shipments are what CompleteWebhook adds to it; from
+// a sender they are refused.
 type hook struct {
-	DocType  string `json:"doctype"`
-	Name     string `json:"name"`
-	Modified string `json:"modified"`
-	Event    string `json:"event"`
+	DocType   string                `json:"doctype"`
+	Name      string                `json:"name"`
+	Modified  string                `json:"modified"`
+	Event     string                `json:"event"`
+	Shipments []connectors.Shipment `json:"truestock_shipments,omitempty"`
 }
 
 // explain finds Frappe's words in the body of a failure: the name of the exception, and the messages, each of them JSON in

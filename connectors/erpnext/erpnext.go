@@ -94,9 +94,10 @@ type record struct {
 }
 
 var (
-	_ connectors.SystemOfRecord  = (*record)(nil)
-	_ connectors.OrderTeller     = (*record)(nil)
-	_ connectors.WebhookReceiver = (*record)(nil)
+	_ connectors.SystemOfRecord   = (*record)(nil)
+	_ connectors.OrderTeller      = (*record)(nil)
+	_ connectors.WebhookReceiver  = (*record)(nil)
+	_ connectors.WebhookCompleter = (*record)(nil)
 )
 
 func open(env connectors.Env, role connectors.Role, s connectors.Settings) (connectors.Connection, error) {

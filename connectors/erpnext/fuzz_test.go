@@ -11,14 +11,15 @@ import (
 	"github.com/truestock/truestock/stock"
 )
 
-// Whatever comes as a webhook, it is refused or becomes a look, and never a fact.
+// Whatever comes as a webhook, it is refused or becomes a look; a stored one has valid facts.
 func FuzzWebhook(f *testing.F) {
 	c, err := Info().Open(connectors.Env{}, connectors.SystemOfRecordRole, settings("http://erp.example"))
 	if err != nil {
 		f.Fatal(err)
 	}
 	r := c.(*record)
-	for _, body := range []string{`{"doctype": "Delivery Note", "name": "DN-1", "modified": "2026-11-26 06:00:00", "event": "on_submit"}`, `{"doctype": 1}`, `[`} {
+	for _, body := range []string{`{"doctype": "Delivery Note", "name": "DN-1", "modified": "2026-11-26 06:00:00", "event": "on_submit"}`, `{"doctype": 1}`, `[`,
+		`{"doctype":"Delivery Note","name":"DN","modified":"m","event":"on_submit","truestock_shipments":[{"shipment_id":"DN","order_key":"k","lines":[{"line_id":"1","sku":"A","quantity":-1,"location":"W"}]}]}`} {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -26,7 +27,13 @@ func FuzzWebhook(f *testing.F) {
 		if err == nil && (d.Key == "" || d.Type == "") {
 			t.Errorf("the delivery is %+v", d)
 		}
-		if n, err := r.DecodeWebhook(d, body); err == nil && (len(n.Facts) > 0 || !n.Pull) {
+		n, err := r.DecodeWebhook(d, body)
+		for _, fact := range n.Facts {
+			if err == nil && fact.Validate() != nil {
+				t.Errorf("%s became %+v", body, fact)
+			}
+		}
+		if err == nil && !n.Pull {
 			t.Errorf("%s became %+v", body, n)
 		}
 	})

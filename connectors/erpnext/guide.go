@@ -29,10 +29,11 @@ func guide() connectors.Guide {
 		Can: []string{
 			"levels per warehouse, on hand or available",
 			"orders: looked for before they are made, submitted, cancelled in whole or in part; closed where a part was delivered",
+			"shipments with transporter and Transport Receipt No, fetched when a webhook tells of a submitted Delivery Note",
 			"how each order stands: shipped by warehouse over all Delivery Notes, returns, reserved, cancelled by us, and rejected by the warehouse: cancelled, closed or lowered in ERPNext",
 		},
 		Cannot: []string{
-			"be told by a webhook what changed: it only has truestock look",
+			"take back a shipment whose Delivery Note is cancelled: what stands is told when the order is asked for",
 			"tell orders of Product Bundles part by part: map bundles in truestock",
 			"count fractions, or order rows in another unit than the item's stock unit",
 			"set prices: they are those of the customer's price list",
@@ -40,6 +41,7 @@ func guide() connectors.Guide {
 			"delete a draft that a lost call left over: it reserves nothing, and can be deleted by hand",
 		},
 		Evidence: []connectors.Evidence{
+			{By: connectors.Conformance, What: "shipments of a Delivery Note that covers several orders, and of none of ours", Test: "connectors/erpnext TestShipments"},
 			{By: connectors.Conformance, What: "the whole suite, on hand and available, against a pretend ERPNext written from the sources", Test: "connectors/erpnext TestConformance"},
 			{By: connectors.Vectors, What: "the signature of a webhook, over a body as Python writes it", Test: "connectors/erpnext TestWebhook"},
 			{By: connectors.Conformance, What: "part deliveries, returns, invoices that move stock, lowered and deleted rows, closed, held and amended orders", Test: "connectors/erpnext TestStanding"},

@@ -332,6 +332,9 @@ func (p *pretend) order(name string) doc {
 }
 
 func (p *pretend) resource(method, doctype string, rest []string, in doc) any {
+	if doctype == "Delivery Note" && method == http.MethodGet && len(rest) == 1 {
+		return p.deliveryNote(rest[0])
+	}
 	if doctype != "Sales Order" || len(rest) > 1 {
 		raise(http.StatusForbidden, "PermissionError", "no %s by this way", doctype)
 	}
@@ -347,6 +350,31 @@ func (p *pretend) resource(method, doctype string, rest []string, in doc) any {
 	}
 	raise(http.StatusMethodNotAllowed, "ValidationError", "method not allowed")
 	return nil
+}
+
+func (p *pretend) deliveryNote(name string) doc {
+	note := doc{"name": name, "modified": "2026-11-26 06:00:01.000001", "docstatus": submitted, "is_return": 0, "lr_no": "1Z999", "transporter_name": "Parcels", "items": []doc{}}
+	for _, n := range p.notes {
+		if n["parent"] != name {
+			continue
+		}
+		row := maps.Clone(n)
+		for _, o := range p.orders {
+			for _, r := range o["items"].([]doc) {
+				if r["name"] == n["so_detail"] {
+					row["item_code"], row["stock_uom"] = r["item_code"], r["stock_uom"]
+				}
+			}
+		}
+		if n["stock_qty"].(float64) < 0 {
+			note["is_return"] = 1
+		}
+		note["docstatus"], note["items"] = n["docstatus"], append(note["items"].([]doc), row)
+	}
+	if len(note["items"].([]doc)) == 0 {
+		raise(http.StatusNotFound, "DoesNotExistError", "Delivery Note %s not found", name)
+	}
+	return note
 }
 
 func (p *pretend) insert(in doc) doc {

@@ -12,7 +12,7 @@ import (
 
 // Frappe's webhooks are sent by a background job after the commit, at most three times within seconds, without an identity
 // and without a content type. The guide has people write the identity into the body: {doctype, name, modified, event}.
-// They are hints: the body holds no more than is needed to know a repetition.
+// They are hints: the body holds no more than is needed to know a repetition. Of a Delivery Note the shipments are fetched.
 
 const headerSignature = "X-Frappe-Webhook-Signature"
 
@@ -33,6 +33,9 @@ func (r *record) VerifyWebhook(req connectors.Request) (connectors.Delivery, err
 	if err != nil {
 		return connectors.Delivery{}, fmt.Errorf("%w: %w", connectors.ErrEnvelope, err)
 	}
+	if len(h.Shipments) > 0 {
+		return connectors.Delivery{}, fmt.Errorf("%w: truestock_shipments is not for ERPNext to write", connectors.ErrEnvelope)
+	}
 	return connectors.Delivery{Key: h.DocType + ":" + h.Name + ":" + h.Modified + ":" + h.Event, Type: h.DocType + " " + h.Event, Secret: ordinal}, nil
 }
 
@@ -47,7 +50,15 @@ func (r *record) DecodeWebhook(_ connectors.Delivery, body []byte) (connectors.N
 	case !hinting[h.DocType]:
 		return connectors.Notice{}, fmt.Errorf("a change of %s says nothing about stock: remove the webhook in ERPNext", h.DocType)
 	}
-	return connectors.Notice{Pull: true}, nil
+	notice := connectors.Notice{Pull: true}
+	for i := range h.Shipments {
+		fact := connectors.Fact{Kind: connectors.ShipmentShipped, Shipment: &h.Shipments[i]}
+		if err := fact.Validate(); err != nil {
+			return connectors.Notice{}, err
+		}
+		notice.Facts = append(notice.Facts, fact)
+	}
+	return notice, nil
 }
 
 // maxMember is the length of the longest member of a hint; names in Frappe have at most 140 characters.
