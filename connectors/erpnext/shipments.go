@@ -98,7 +98,7 @@ func (r *record) shipments(ctx context.Context, note *deliveryDoc) ([]connectors
 		s := connectors.Shipment{ShipmentID: note.Name + "/" + doc.Name, OrderKey: doc.PONo, Carrier: note.Transporter, Tracking: note.Tracking}
 		for _, item := range note.Items {
 			i := slices.IndexFunc(lines, func(l noteLine) bool { return rows[l.Line] != nil && rows[l.Line].Name == item.OrderItem })
-			if item.Order != first.Order || i < 0 {
+			if i < 0 {
 				continue
 			}
 			q, err := item.Quantity.whole("stock_qty of "+item.Item+" in "+note.Name, item.StockUOM)

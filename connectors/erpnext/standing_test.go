@@ -149,6 +149,24 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// The warehouse delivered more than what is left after the cancellation: what is delivered stays, and the row cannot go below.
+func TestCancelWhatLeft(t *testing.T) {
+	t.Parallel()
+	p := newPretend()
+	r := connect(t, p)
+	if _, err := r.CreateOrder(t.Context(), newOrderOf("k", 4, 2)); err != nil {
+		t.Fatal(err)
+	}
+	o := p.orderOf("k")
+	p.deliver(o, o["items"].([]doc)[0], 3, stores)
+	if err := r.CancelOrder(t.Context(), "k", []connectors.CancelLine{{LineID: "a", Cancelled: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.OrderStanding(t.Context(), "k"); err != nil || describe(got) != "a c1 r0 @Stores s3 a0; b c0 r0 @Stores s0 a2" {
+		t.Errorf("the order stands at %s (%v)", describe(got), err)
+	}
+}
+
 // The creation did not come to an end, and the order is to be cancelled.
 func TestCancelDraft(t *testing.T) {
 	t.Parallel()

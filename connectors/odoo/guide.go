@@ -45,8 +45,8 @@ func guide() connectors.Guide {
 		},
 		Evidence: []connectors.Evidence{
 			{By: connectors.Conformance, What: "the whole suite over JSON-2, against a pretend Odoo 19 written from the sources", Test: "connectors/odoo TestConformanceJSON2"},
-			{By: connectors.Conformance, What: "the whole suite over JSON-RPC, against a pretend Odoo 18 and 16", Test: "connectors/odoo TestConformanceJSONRPC"},
-			{By: connectors.Conformance, What: "part deliveries, back orders, deliveries in two steps, returns, kits, lowered lines and orders cancelled in Odoo", Test: "connectors/odoo TestStanding"},
+			{By: connectors.Conformance, What: "the whole suite over JSON-RPC, against a pretend Odoo 16", Test: "connectors/odoo TestConformanceJSONRPC"},
+			{By: connectors.Conformance, What: "part deliveries, back orders, deliveries in two steps, returns, kits, lowered lines and orders cancelled in Odoo, in 16, 17, 18 and 19", Test: "connectors/odoo TestStanding"},
 			{By: connectors.Conformance, What: "every kind of bad input, and what the error tells to do", Test: "connectors/odoo TestBadInput"},
 		},
 		Unproven: []string{

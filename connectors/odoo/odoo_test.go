@@ -91,12 +91,5 @@ func TestConformanceJSON2(t *testing.T) {
 
 func TestConformanceJSONRPC(t *testing.T) {
 	t.Parallel()
-	t.Run("18", func(t *testing.T) {
-		t.Parallel()
-		connectortest.RunSystemOfRecord(t, fixture(18, settingNumber, productFree))
-	})
-	t.Run("16", func(t *testing.T) {
-		t.Parallel()
-		connectortest.RunSystemOfRecord(t, fixture(16, settingNumber, productOnHand, settingAPI, apiJSONRPC))
-	})
+	connectortest.RunSystemOfRecord(t, fixture(16, settingNumber, productFree))
 }
