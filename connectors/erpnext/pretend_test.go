@@ -143,7 +143,7 @@ func (p *pretend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.MarshalWrite(w, body)
+	_ = json.MarshalWrite(w, body, json.Deterministic(true))
 }
 
 func (p *pretend) mayRead(doctype string) {

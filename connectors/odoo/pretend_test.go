@@ -176,7 +176,7 @@ func (p *pretend) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.MarshalWrite(w, body)
+	_ = json.MarshalWrite(w, body, json.Deterministic(true))
 }
 
 func (p *pretend) snapshot() map[string][]row {
