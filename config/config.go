@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -48,6 +49,12 @@ type Config struct {
 
 	file      string
 	positions map[string]position
+}
+
+// Dir is the folder of the configuration file: what paths in it begin with that do not begin with /. It is the folder
+// that the process runs in where there is no file.
+func (c Config) Dir() string {
+	return filepath.Dir(c.file)
 }
 
 // Log says what is logged and how.

@@ -32,6 +32,9 @@ type Info struct {
 	Roles []Role
 	// Fields are the settings that a connection takes, in the order in which a person fills them in.
 	Fields []Field
+	// Further, where set, are the fields that depend on the values of Fields, complete with defaults. It may read files of
+	// this machine.
+	Further func(settings Settings) ([]Field, error)
 	// Open makes a connection. It does no I/O: a remote system that is down must not keep truestock from starting.
 	// The result implements Marketplace for MarketplaceRole and SystemOfRecord for SystemOfRecordRole.
 	Open func(env Env, role Role, settings Settings) (Connection, error)
@@ -53,6 +56,8 @@ type Field struct {
 	Required bool
 	// Secret values are never shown: not in logs, errors, the API or the configuration as printed.
 	Secret bool
+	// Path values name a file of this machine; one that does not begin with / begins where the configuration file is.
+	Path bool
 }
 
 // Settings are the values of one connection's Fields, complete with defaults, secrets resolved.

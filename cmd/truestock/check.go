@@ -23,13 +23,23 @@ type checkRow struct {
 
 func (a *app) checkCommand() *cobra.Command {
 	var health bool
+	var file fileCheck
 	cmd := &cobra.Command{
 		Use:   "check [CONNECTION...]",
 		Short: "Check the configuration, the database and the credentials of every connection; change nothing outside",
-		Args:  cobra.ArbitraryArgs,
+		Long: "Check the configuration, the database and the credentials of every connection; change nothing outside.\n" +
+			"With --connector, check a file that declares a system: its examples, and the conformance suite against its pretend server.",
+		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, names []string) error {
-			if health {
+			switch {
+			case health:
 				return a.checkHealth(cmd.Context())
+			case file.file != "" && len(names) > 0:
+				return usageError(errors.New("with --connector no connection is named"))
+			case file.file == "" && file.live, file.write && !file.live:
+				return usageError(errors.New("--live goes with --connector, and --write with --live"))
+			case file.file != "":
+				return a.checkFile(cmd, file)
 			}
 			h, err := a.openHouse(cmd.Context(), cmd.ErrOrStderr(), false)
 			if err != nil {
@@ -39,6 +49,9 @@ func (a *app) checkCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&health, "health", false, "ask the running server whether it is ready; for container health checks")
+	cmd.Flags().StringVar(&file.file, "connector", "", "check the file of a declared connector (docs/declared.md)")
+	cmd.Flags().BoolVar(&file.live, "live", false, "with --connector: read from the account of the connection that uses the file, in the place of the pretend server")
+	cmd.Flags().BoolVar(&file.write, "write", false, "with --live: also create and cancel orders there, or write stock; for a test account only")
 	return cmd
 }
 

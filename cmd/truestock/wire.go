@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -207,19 +208,15 @@ func openConnection(registry connectors.Registry, cfg config.Config, name string
 		return nil, cfg.Problem(at+".role", fmt.Sprintf("connector %s cannot be a %s; it can be: %v", info.Name, role, info.Roles))
 	}
 	settings := connectors.Settings(c.Settings.Reveal())
-	var errs []error
 	known := make(map[string]bool, len(info.Fields))
-	for _, f := range info.Fields {
-		known[f.Name] = true
-		if settings[f.Name] != "" {
-			continue
+	errs := completeSettings(cfg, at, settings, info.Fields, known)
+	if info.Further != nil && len(errs) == 0 {
+		further, err := info.Further(settings)
+		if err != nil {
+			return nil, cfg.Problem(at+".settings", err.Error())
 		}
-		if f.Required {
-			errs = append(errs, cfg.Problem(at+".settings", fmt.Sprintf("%s is missing: %s", f.Name, f.Help)))
-		}
-		if f.Default != "" {
-			settings[f.Name] = f.Default
-		}
+		info.Fields = append(slices.Clone(info.Fields), further...)
+		errs = completeSettings(cfg, at, settings, further, known)
 	}
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		if !known[key] {
@@ -234,6 +231,27 @@ func openConnection(registry connectors.Registry, cfg config.Config, name string
 		return nil, cfg.Problem(at+".settings", err.Error())
 	}
 	return conn, nil
+}
+
+// completeSettings puts in the defaults of fields, and the folder of the configuration before paths. It notes the fields as
+// known, and tells what is missing.
+func completeSettings(cfg config.Config, at string, settings connectors.Settings, fields []connectors.Field, known map[string]bool) []error {
+	var errs []error
+	for _, f := range fields {
+		known[f.Name] = true
+		if settings[f.Name] == "" {
+			if f.Required {
+				errs = append(errs, cfg.Problem(at+".settings", fmt.Sprintf("%s is missing: %s", f.Name, f.Help)))
+			}
+			if f.Default != "" {
+				settings[f.Name] = f.Default
+			}
+		}
+		if path := settings[f.Name]; f.Path && path != "" && !filepath.IsAbs(path) {
+			settings[f.Name] = filepath.Join(cfg.Dir(), path)
+		}
+	}
+	return errs
 }
 
 // webhookURL is where a connection's webhooks are taken, as the outside reaches it.

@@ -6,6 +6,7 @@ import (
 	"github.com/truestock/truestock/connectors/alibaba"
 	"github.com/truestock/truestock/connectors/awsmarketplace"
 	"github.com/truestock/truestock/connectors/azure"
+	"github.com/truestock/truestock/connectors/declared"
 	"github.com/truestock/truestock/connectors/erpnext"
 	"github.com/truestock/truestock/connectors/files"
 	"github.com/truestock/truestock/connectors/googlecloud"
@@ -40,5 +41,6 @@ func Registry() connectors.Registry {
 		azure.Info(),
 		googlecloud.Info(),
 		awsmarketplace.Info(),
+		declared.Info(),
 	}
 }

@@ -17,10 +17,10 @@ import (
 // writes and reads back; it is given bad writes, batches at the limit, faults of every kind, and two callers at once;
 // orders come and are listed again; it is closed, and stays closed. Each case is a subtest with a server of its own.
 func RunMarketplace(t *testing.T, f Fixture) {
-	runAll(t, f, slices.Concat(marketplaceCases(), failureCases(marketplaceCalls), webhookCases()))
+	runAll(tested{t}, f.generic(), slices.Concat(marketplaceCases(), failureCases(marketplaceCalls), webhookCases()))
 }
 
-func shop(t *testing.T, f Fixture) (*subject, connectors.Marketplace) {
+func shop(t T, f fixture) (*subject, connectors.Marketplace) {
 	t.Helper()
 	s := start(t, f, 0)
 	m, ok := s.conn.(connectors.Marketplace)
@@ -33,7 +33,7 @@ func shop(t *testing.T, f Fixture) (*subject, connectors.Marketplace) {
 	return s, m
 }
 
-func marketplaceCalls(t *testing.T, s *subject) calls {
+func marketplaceCalls(t T, s *subject) calls {
 	m, ok := s.conn.(connectors.Marketplace)
 	if !ok {
 		t.Fatalf("%T is no Marketplace", s.conn)
@@ -66,7 +66,7 @@ func marketplaceCalls(t *testing.T, s *subject) calls {
 func marketplaceCases() []testCase {
 	return []testCase{
 		{"ClaimsMatchMethods", claimsMatchMethods},
-		{"CheckTouchesNothing", func(t *testing.T, f Fixture) {
+		{"CheckTouchesNothing", func(t T, f fixture) {
 			s, m := shop(t, f)
 			need(t, s.Changes != nil, "Changes")
 			before := s.Changes()
@@ -78,7 +78,7 @@ func marketplaceCases() []testCase {
 			}
 		}},
 		{"ListingsStableAndComplete", listingsStableAndComplete},
-		{"ReadLeavesOutTheUnknown", func(t *testing.T, f Fixture) {
+		{"ReadLeavesOutTheUnknown", func(t T, f fixture) {
 			s, m := shop(t, f)
 			unknown := connectors.Ref{Item: "suite-no-such-item", Place: s.Refs[0].Place}
 			readings, err := m.ReadStock(t.Context(), []connectors.Ref{s.Refs[0], unknown, s.Refs[1]})
@@ -100,7 +100,7 @@ func marketplaceCases() []testCase {
 			}
 		}},
 		// A write is absolute: doing it twice is doing it once.
-		{"WriteThenReadAgreesTwice", func(t *testing.T, f Fixture) {
+		{"WriteThenReadAgreesTwice", func(t T, f fixture) {
 			s, m := shop(t, f)
 			for range 2 {
 				writes := []connectors.Write{{Ref: s.Refs[0], Quantity: 17, ID: "w-1"}, {Ref: s.Refs[1], Quantity: 4, ID: "w-2"}}
@@ -109,7 +109,7 @@ func marketplaceCases() []testCase {
 			}
 		}},
 		// What was planned and applied leaves nothing to plan: else two systems correct each other for ever.
-		{"PlanIsEmptyAfterApply", func(t *testing.T, f Fixture) {
+		{"PlanIsEmptyAfterApply", func(t T, f fixture) {
 			s, m := shop(t, f)
 			var writes []connectors.Write
 			for i, ref := range s.Refs[:3] {
@@ -128,7 +128,7 @@ func marketplaceCases() []testCase {
 			}
 		}},
 		// A listing without a limit says so, and gets a limit back by a number.
-		{"NoLimitIsShown", func(t *testing.T, f Fixture) {
+		{"NoLimitIsShown", func(t T, f fixture) {
 			s, m := shop(t, f)
 			if !must2(t, m.Capabilities).Unlimited {
 				t.Skip("the channel shows every listing with a number")
@@ -155,7 +155,7 @@ func marketplaceCases() []testCase {
 				t.Errorf("with a limit it reads as %+v", readings)
 			}
 		}},
-		{"OneBadWriteSparesTheRest", func(t *testing.T, f Fixture) {
+		{"OneBadWriteSparesTheRest", func(t T, f fixture) {
 			s, m := shop(t, f)
 			good := []connectors.Write{{Ref: s.Refs[0], Quantity: 21, ID: "w-1"}, {Ref: s.Refs[1], Quantity: 22, ID: "w-3"}}
 			bad := connectors.Write{Ref: connectors.Ref{Item: "suite-no-such-item", Place: s.Refs[0].Place}, Quantity: 1, ID: "w-2"}
@@ -174,7 +174,7 @@ func marketplaceCases() []testCase {
 			wantKind(t, results[3].Err, connectors.Rejected)
 			expect(t, s, m, good)
 		}},
-		{"ResultsInOrder", func(t *testing.T, f Fixture) {
+		{"ResultsInOrder", func(t T, f fixture) {
 			s, m := shop(t, f)
 			refs := slices.Clone(s.Refs[:3])
 			slices.Reverse(refs)
@@ -198,7 +198,7 @@ func marketplaceCases() []testCase {
 			}
 		}},
 		{"BatchAtAndOverLimit", batchAtAndOverLimit},
-		{"ZeroAndLargeQuantities", func(t *testing.T, f Fixture) {
+		{"ZeroAndLargeQuantities", func(t T, f fixture) {
 			s, m := shop(t, f)
 			can := must2(t, m.Capabilities)
 			most := can.MaxQuantity
@@ -212,7 +212,7 @@ func marketplaceCases() []testCase {
 			}
 		}},
 		// The safest class: a write that expects another value than the channel shows changes nothing.
-		{"StaleExpectationChangesNothing", func(t *testing.T, f Fixture) {
+		{"StaleExpectationChangesNothing", func(t T, f fixture) {
 			s, m := shop(t, f)
 			if class := must2(t, m.Capabilities).Class; class != connectors.CompareAndSet {
 				t.Skipf("the class is %s, not compare-and-set", class)
@@ -234,7 +234,7 @@ func marketplaceCases() []testCase {
 		{"ShipmentTwiceShipsOnce", shipmentTwiceShipsOnce},
 		{"RefundTwiceCancelsOnce", refundTwiceCancelsOnce},
 		{"StopAndResumeSale", stopAndResumeSale},
-		{"ConcurrentUse", func(t *testing.T, f Fixture) {
+		{"ConcurrentUse", func(t T, f fixture) {
 			s, m := shop(t, f)
 			var group sync.WaitGroup
 			for i := range 8 {
@@ -254,7 +254,7 @@ func marketplaceCases() []testCase {
 			}
 			group.Wait()
 		}},
-		{"CloseIsFinal", func(t *testing.T, f Fixture) {
+		{"CloseIsFinal", func(t T, f fixture) {
 			s, m := shop(t, f)
 			must2(t, m.Capabilities)
 			if err := errors.Join(m.Close(), m.Close()); err != nil {
@@ -277,7 +277,7 @@ func marketplaceCases() []testCase {
 }
 
 // claimsMatchMethods: what is claimed is there, and what is not claimed refuses without a request.
-func claimsMatchMethods(t *testing.T, f Fixture) {
+func claimsMatchMethods(t T, f fixture) {
 	s, m := shop(t, f)
 	can := must2(t, m.Capabilities)
 	if can.BatchSize < 1 || can.ReadLag < 0 || can.MaxQuantity < 0 {
@@ -319,7 +319,7 @@ func claimsMatchMethods(t *testing.T, f Fixture) {
 	}
 }
 
-func listingsStableAndComplete(t *testing.T, f Fixture) {
+func listingsStableAndComplete(t T, f fixture) {
 	s, m := shop(t, f)
 	first, second := every(t, m), every(t, m)
 	if len(first) != len(second) {
@@ -345,7 +345,7 @@ func listingsStableAndComplete(t *testing.T, f Fixture) {
 	}
 }
 
-func batchAtAndOverLimit(t *testing.T, f Fixture) {
+func batchAtAndOverLimit(t T, f fixture) {
 	s, m := shop(t, f)
 	can := must2(t, m.Capabilities)
 	if len(s.Refs) <= can.BatchSize {
@@ -373,7 +373,7 @@ func batchAtAndOverLimit(t *testing.T, f Fixture) {
 }
 
 // ordersRepeatSafely: since is inclusive, so the newest order comes again; it is the same one, told the same way.
-func ordersRepeatSafely(t *testing.T, f Fixture) {
+func ordersRepeatSafely(t T, f fixture) {
 	s, m := shop(t, f)
 	need(t, s.Sell != nil, "Sell")
 	apply(t, s, m, []connectors.Write{{Ref: s.Refs[0], Quantity: 20, ID: "w-1"}})
@@ -414,7 +414,7 @@ func ordersRepeatSafely(t *testing.T, f Fixture) {
 	}
 }
 
-func shipmentTwiceShipsOnce(t *testing.T, f Fixture) {
+func shipmentTwiceShipsOnce(t T, f fixture) {
 	s, m := shop(t, f)
 	shipper, ok := m.(connectors.ShipmentWriter)
 	if !ok || !must2(t, m.Capabilities).Shipments {
@@ -442,7 +442,7 @@ func shipmentTwiceShipsOnce(t *testing.T, f Fixture) {
 	}
 }
 
-func refundTwiceCancelsOnce(t *testing.T, f Fixture) {
+func refundTwiceCancelsOnce(t T, f fixture) {
 	s, m := shop(t, f)
 	remedier, ok := m.(connectors.RemedyWriter)
 	if !ok || !must2(t, m.Capabilities).Remedies {
@@ -467,7 +467,7 @@ func refundTwiceCancelsOnce(t *testing.T, f Fixture) {
 	wantKind(t, remedier.WriteRemedy(t.Context(), notice), connectors.Rejected)
 }
 
-func stopAndResumeSale(t *testing.T, f Fixture) {
+func stopAndResumeSale(t T, f fixture) {
 	s, m := shop(t, f)
 	stopper, ok := m.(connectors.SaleStopper)
 	if !ok || !must2(t, m.Capabilities).StopSale {
@@ -493,7 +493,7 @@ func stopAndResumeSale(t *testing.T, f Fixture) {
 // maxPages bounds a list: one that does not end is a failure, not a hanging test.
 const maxPages = 10_000
 
-func every(t *testing.T, m connectors.Marketplace) []connectors.Listing {
+func every(t T, m connectors.Marketplace) []connectors.Listing {
 	t.Helper()
 	var all []connectors.Listing
 	var at connectors.Cursor
@@ -509,7 +509,7 @@ func every(t *testing.T, m connectors.Marketplace) []connectors.Listing {
 	return nil
 }
 
-func drain(t *testing.T, m connectors.Marketplace, since time.Time) (map[string]connectors.Order, time.Time) {
+func drain(t T, m connectors.Marketplace, since time.Time) (map[string]connectors.Order, time.Time) {
 	t.Helper()
 	all := map[string]connectors.Order{}
 	var at connectors.Cursor
@@ -528,7 +528,7 @@ func drain(t *testing.T, m connectors.Marketplace, since time.Time) (map[string]
 }
 
 // apply writes and wants every write done.
-func apply(t *testing.T, s *subject, m connectors.Marketplace, writes []connectors.Write) {
+func apply(t T, s *subject, m connectors.Marketplace, writes []connectors.Write) {
 	t.Helper()
 	results, err := m.WriteStock(t.Context(), writes)
 	must(t, "write stock", results, err)
@@ -543,7 +543,7 @@ func apply(t *testing.T, s *subject, m connectors.Marketplace, writes []connecto
 }
 
 // expect waits, up to the channel's lag, until it shows what was written, and looks at the server's truth.
-func expect(t *testing.T, s *subject, m connectors.Marketplace, writes []connectors.Write) {
+func expect(t T, s *subject, m connectors.Marketplace, writes []connectors.Write) {
 	t.Helper()
 	var refs []connectors.Ref
 	for _, w := range writes {
@@ -582,7 +582,7 @@ func differs(writes []connectors.Write, readings []connectors.Reading) string {
 	return ""
 }
 
-func must2[T any](t *testing.T, call func(context.Context) (T, error)) T {
+func must2[V any](t T, call func(context.Context) (V, error)) V {
 	t.Helper()
 	v, err := call(t.Context())
 	if err != nil {

@@ -13,12 +13,12 @@ import (
 // asks before each sale, Event is a question: the same question is known again, and has the same answer; yes and no
 // differ. Where it does not ask, it must not be an Admitter, and must say so.
 func RunPlatform(t *testing.T, f Fixture) {
-	runAll(t, f, slices.Concat(platformCases(), webhookCases()))
+	runAll(tested{t}, f.generic(), slices.Concat(platformCases(), webhookCases()))
 }
 
 func platformCases() []testCase {
 	return []testCase{
-		{"ClaimsWhatItAsks", func(t *testing.T, f Fixture) {
+		{"ClaimsWhatItAsks", func(t T, f fixture) {
 			s := start(t, f, 0)
 			m, ok := s.conn.(connectors.Marketplace)
 			if !ok {
@@ -46,7 +46,7 @@ func platformCases() []testCase {
 				t.Errorf("the orders reach up to %s", orders.Watermark)
 			}
 		}},
-		{"QuestionsAreAnswered", func(t *testing.T, f Fixture) {
+		{"QuestionsAreAnswered", func(t T, f fixture) {
 			s := start(t, f, 0)
 			r := s.conn.(connectors.WebhookReceiver)
 			a, ok := s.conn.(connectors.Admitter)
@@ -77,7 +77,7 @@ func platformCases() []testCase {
 				t.Errorf("yes and no are both told as %d %s", yes.Status, yes.Body)
 			}
 		}},
-		{"ReceptionsAreAnswered", func(t *testing.T, f Fixture) {
+		{"ReceptionsAreAnswered", func(t T, f fixture) {
 			s := start(t, f, 0)
 			a, ok := s.conn.(connectors.WebhookAnswerer)
 			if !ok {
@@ -99,7 +99,7 @@ func platformCases() []testCase {
 	}
 }
 
-func verified(t *testing.T, s *subject, r connectors.WebhookReceiver, at time.Time) connectors.Delivery {
+func verified(t T, s *subject, r connectors.WebhookReceiver, at time.Time) connectors.Delivery {
 	t.Helper()
 	need(t, s.Sign != nil && len(s.Event) > 0, "Sign with Event")
 	request := s.Sign("evt_1", at, s.Event)
@@ -109,7 +109,7 @@ func verified(t *testing.T, s *subject, r connectors.WebhookReceiver, at time.Ti
 }
 
 // whole is a delivery as it is stored.
-func whole(t *testing.T, s *subject, d connectors.Delivery, request connectors.Request) connectors.Delivery {
+func whole(t T, s *subject, d connectors.Delivery, request connectors.Request) connectors.Delivery {
 	t.Helper()
 	if d.Body == nil {
 		d.Body = request.Body

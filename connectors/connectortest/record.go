@@ -18,10 +18,10 @@ import (
 // amended, twice; faults of every kind come between; it is closed, and stays closed. Each case is a subtest with a
 // server of its own.
 func RunSystemOfRecord(t *testing.T, f Fixture) {
-	runAll(t, f, slices.Concat(recordCases(), failureCases(recordCalls), webhookCases()))
+	runAll(tested{t}, f.generic(), slices.Concat(recordCases(), failureCases(recordCalls), webhookCases()))
 }
 
-func record(t *testing.T, f Fixture) (*subject, connectors.SystemOfRecord) {
+func record(t T, f fixture) (*subject, connectors.SystemOfRecord) {
 	t.Helper()
 	s := start(t, f, 0)
 	r, ok := s.conn.(connectors.SystemOfRecord)
@@ -34,7 +34,7 @@ func record(t *testing.T, f Fixture) (*subject, connectors.SystemOfRecord) {
 	return s, r
 }
 
-func recordCalls(t *testing.T, s *subject) calls {
+func recordCalls(t T, s *subject) calls {
 	r, ok := s.conn.(connectors.SystemOfRecord)
 	if !ok {
 		t.Fatalf("%T is no SystemOfRecord", s.conn)
@@ -70,7 +70,7 @@ func newOrder(s *subject, key string) connectors.NewOrder {
 
 func recordCases() []testCase {
 	return []testCase{
-		{"ClaimsMatchMethods", func(t *testing.T, f Fixture) {
+		{"ClaimsMatchMethods", func(t T, f fixture) {
 			s, r := record(t, f)
 			can := must2(t, r.Capabilities)
 			if can.Basis != stock.OnHandBasis && can.Basis != stock.AvailableBasis {
@@ -100,7 +100,7 @@ func recordCases() []testCase {
 				}
 			}
 		}},
-		{"CorrectionsMatchTheirClaim", func(t *testing.T, f Fixture) {
+		{"CorrectionsMatchTheirClaim", func(t T, f fixture) {
 			s, r := record(t, f)
 			can := must2(t, r.Capabilities)
 			corrector, corrects := r.(connectors.StockCorrector)
@@ -139,7 +139,7 @@ func recordCases() []testCase {
 			_, err := corrector.CorrectStock(t.Context(), c)
 			wantKind(t, err, connectors.Rejected)
 		}},
-		{"CheckTouchesNothing", func(t *testing.T, f Fixture) {
+		{"CheckTouchesNothing", func(t T, f fixture) {
 			s, r := record(t, f)
 			need(t, s.Changes != nil, "Changes")
 			before := s.Changes()
@@ -150,7 +150,7 @@ func recordCases() []testCase {
 				t.Errorf("Check changed %d things", n)
 			}
 		}},
-		{"LocationsAndItems", func(t *testing.T, f Fixture) {
+		{"LocationsAndItems", func(t T, f fixture) {
 			s, r := record(t, f)
 			if locations := must2(t, r.Locations); len(locations) == 0 || locations[0].ID == "" {
 				t.Errorf("the locations are %+v", locations)
@@ -175,7 +175,7 @@ func recordCases() []testCase {
 		}},
 		{"LevelsCoverEveryItem", levelsCoverEveryItem},
 		// What is received, or counted, is a level from then on, and its position lies behind.
-		{"CountIsALevel", func(t *testing.T, f Fixture) {
+		{"CountIsALevel", func(t T, f fixture) {
 			s, r := record(t, f)
 			need(t, s.Receive != nil && s.Level != nil, "Receive with Level")
 			before, first := levels(t, r)
@@ -190,7 +190,7 @@ func recordCases() []testCase {
 		}},
 		{"MovementsInOrder", movementsInOrder},
 		// The law of CreateOrder: a repeat after silence creates nothing new.
-		{"CreateOrderTwiceCreatesOne", func(t *testing.T, f Fixture) {
+		{"CreateOrderTwiceCreatesOne", func(t T, f fixture) {
 			s, r := record(t, f)
 			o := newOrder(s, "suite:order/1 ä")
 			first, err := r.CreateOrder(t.Context(), o)
@@ -209,7 +209,7 @@ func recordCases() []testCase {
 			wantKind(t, err, connectors.Rejected)
 		}},
 		// The answer is lost, the caller does not know, and asks again.
-		{"CreateOrderAfterLostAnswerCreatesOne", func(t *testing.T, f Fixture) {
+		{"CreateOrderAfterLostAnswerCreatesOne", func(t T, f fixture) {
 			s, r := record(t, f)
 			need(t, s.OrderCount != nil, "OrderCount")
 			o := newOrder(s, "suite:lost")
@@ -224,14 +224,14 @@ func recordCases() []testCase {
 				t.Errorf("%d orders exist", n)
 			}
 		}},
-		{"OrderOfUnknownSKU", func(t *testing.T, f Fixture) {
+		{"OrderOfUnknownSKU", func(t T, f fixture) {
 			s, r := record(t, f)
 			o := newOrder(s, "suite:unknown")
 			o.Lines[0].SKU = "suite-no-such-sku"
 			_, err := r.CreateOrder(t.Context(), o)
 			wantKind(t, err, connectors.Unmapped, connectors.Rejected)
 		}},
-		{"CancelAndAmendRepeatSafely", func(t *testing.T, f Fixture) {
+		{"CancelAndAmendRepeatSafely", func(t T, f fixture) {
 			s, r := record(t, f)
 			o := newOrder(s, "suite:order-2")
 			number, err := r.CreateOrder(t.Context(), o)
@@ -252,7 +252,7 @@ func recordCases() []testCase {
 			wantKind(t, r.CancelOrder(t.Context(), "suite:no-such-order", nil), connectors.Unmapped, connectors.Rejected)
 		}},
 		{"OrderStandsAsItStands", orderStands},
-		{"ConcurrentUse", func(t *testing.T, f Fixture) {
+		{"ConcurrentUse", func(t T, f fixture) {
 			s, r := record(t, f)
 			var group sync.WaitGroup
 			for i := range 8 {
@@ -270,7 +270,7 @@ func recordCases() []testCase {
 				t.Errorf("%d orders exist, not 4", s.OrderCount())
 			}
 		}},
-		{"CloseIsFinal", func(t *testing.T, f Fixture) {
+		{"CloseIsFinal", func(t T, f fixture) {
 			s, r := record(t, f)
 			must2(t, r.Capabilities)
 			if err := errors.Join(r.Close(), r.Close()); err != nil {
@@ -293,7 +293,7 @@ func recordCases() []testCase {
 
 // An order is asked for as it was created, after a part was cancelled and the rest shipped: totals of one instant, and
 // each instant not before the last. Where levels mean available, what is set aside is told.
-func orderStands(t *testing.T, f Fixture) {
+func orderStands(t T, f fixture) {
 	s, r := record(t, f)
 	can := must2(t, r.Capabilities)
 	teller, ok := r.(connectors.OrderTeller)
@@ -366,7 +366,7 @@ func count(list []string, want string) int {
 	return n
 }
 
-func levelsCoverEveryItem(t *testing.T, f Fixture) {
+func levelsCoverEveryItem(t T, f fixture) {
 	s, r := record(t, f)
 	sums, position := levels(t, r)
 	if position == (stock.Position{}) {
@@ -384,7 +384,7 @@ func levelsCoverEveryItem(t *testing.T, f Fixture) {
 }
 
 // levels sums the statements of each SKU, and checks that all pages are of one position and as many as they say.
-func levels(t *testing.T, r connectors.SystemOfRecord) (map[string]stock.Quantity, stock.Position) {
+func levels(t T, r connectors.SystemOfRecord) (map[string]stock.Quantity, stock.Position) {
 	t.Helper()
 	can := must2(t, r.Capabilities)
 	began := time.Now()
@@ -421,7 +421,7 @@ func levels(t *testing.T, r connectors.SystemOfRecord) (map[string]stock.Quantit
 	return sums, first.Position
 }
 
-func movementsInOrder(t *testing.T, f Fixture) {
+func movementsInOrder(t T, f fixture) {
 	s, r := record(t, f)
 	if !must2(t, r.Capabilities).Positions {
 		t.Skip("the system of record has no positions")

@@ -28,6 +28,10 @@ func TestSchemes(t *testing.T) {
 			"afe87d1e8297ec8767113aa748f47314"},
 		"聚水潭": {signature.Jushuitan("sec", map[string]string{"app_key": "ak", "timestamp": "1700000000", "charset": "utf-8", "version": "2", "access_token": "tok",
 			"biz": `{"page_index":1}`, "empty": "", "sign": "ignored"}), "3b998ef564f3e0fbd96555b28fd9a35f"},
+		"sorted, as TOP": {signature.Joining{Hash: "md5", Before: true, After: true, Upper: true}.Sorted("sec", map[string]string{"app_key": "ak", "method": "m.q", "v": "2.0", "e": "", "sign": "ignored"}, "sign"),
+			"7297BDFA7B44CCD2A5BAFAAD92296C95"},
+		"sorted, as a query": {signature.Joining{Hash: "hmac-sha256", Equals: "=", Between: "&", SkipEmpty: true}.Sorted("sec", map[string]string{"app_key": "ak", "method": "m.q", "v": "2.0", "e": ""}, "sign"),
+			"3ff85020fb29e67ad156a0f514c6d67a5ced0ba0ea82a3209da5dc77dcee3167"},
 	} {
 		if v.got != v.want {
 			t.Errorf("%s: %s, not %s", name, v.got, v.want)
@@ -85,5 +89,18 @@ func TestFresh(t *testing.T) {
 		if err := signature.Fresh(now.Add(-age), now, time.Minute); (err == nil) != ok || err != nil && !errors.Is(err, connectors.ErrSignature) {
 			t.Errorf("%s: %v", age, err)
 		}
+	}
+}
+
+func TestJoiningsThatSignNothingAreRefused(t *testing.T) {
+	for name, j := range map[string]signature.Joining{
+		"no secret": {Hash: "md5"}, "no hash": {Before: true}, "another hash": {Hash: "sha1", After: true},
+	} {
+		if j.Validate() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if err := (signature.Joining{Hash: "hmac-md5"}).Validate(); err != nil {
+		t.Error(err)
 	}
 }
