@@ -67,6 +67,9 @@ type Server struct {
 	// Shipped counts the units of an order that the marketplace holds for shipped.
 	Shipped func(orderID string) stock.Quantity
 
+	// OrderPrefix goes before the keys of the suite's orders: different on every call of New where a real system keeps the
+	// orders of the cases before.
+	OrderPrefix string
 	// SKUs are the articles that the system of record has: all of them, at least two.
 	SKUs []string
 	// Level is what the system of record truly has of a SKU, over all locations.

@@ -58,6 +58,7 @@ func recordCalls(t T, s *subject) calls {
 }
 
 func newOrder(s *subject, key string) connectors.NewOrder {
+	key = s.OrderPrefix + key
 	return connectors.NewOrder{
 		Key: key, Channel: "suite", OrderID: "order of " + key, PlacedAt: time.Date(2026, 3, 29, 1, 30, 0, 0, time.UTC),
 		Lines: []connectors.OrderLine{

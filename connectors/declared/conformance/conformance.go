@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/connectortest"
@@ -17,6 +18,9 @@ import (
 
 // Outcome is a case with what became of it.
 type Outcome = connectortest.Outcome
+
+// Verdict is what became of it.
+type Verdict = connectortest.Verdict
 
 // The verdicts.
 const (
@@ -141,6 +145,7 @@ func onLive(ctx context.Context, f *declared.File, s connectortest.Subject, live
 		s.Only, s.Otherwise = reading, "it would write, or needs a hook that a live account has not: --write allows what writes"
 	}
 	known, err := stockOf(ctx, f, live)
+	began, opened := time.Now().Unix(), 0 // the cases run one after the other
 	s.New = func(t connectortest.T) connectortest.Server {
 		if err != nil {
 			t.Fatalf("the account cannot be read: %v", err)
@@ -148,6 +153,8 @@ func onLive(ctx context.Context, f *declared.File, s connectortest.Subject, live
 		known.Open = func(env connectors.Env) (connectors.Connection, error) {
 			return f.Open(env, f.Role, live.Settings)
 		}
+		opened++
+		known.OrderPrefix = fmt.Sprintf("%x.%d.", began, opened)
 		known.Transport = &guard{next: live.Transport, write: live.Write}
 		known.Writes = func(r *http.Request, _ []byte) bool { return declared.Writes(r.Context()) }
 		for _, field := range f.Fields() {
