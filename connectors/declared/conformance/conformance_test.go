@@ -10,6 +10,7 @@ import (
 
 // The small example of the documentation plays its examples, and passes every case of the suite that applies.
 func TestSmallExample(t *testing.T) {
+	t.Parallel()
 	f, err := declared.Load("../examples/small.yaml")
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 // A live account is only read, unless writing is allowed: what writes is skipped with the reason, and nothing that writes
 // arrives there.
 func TestLiveOnlyReads(t *testing.T) {
+	t.Parallel()
 	f, err := declared.Load("../examples/small.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +43,7 @@ func TestLiveOnlyReads(t *testing.T) {
 
 // Wrong credentials are told as what they are, by every case that needs the account.
 func TestLiveWithWrongCredentials(t *testing.T) {
+	t.Parallel()
 	f, err := declared.Load("../examples/small.yaml")
 	if err != nil {
 		t.Fatal(err)
