@@ -30,7 +30,8 @@ func TestMedusa(t *testing.T) {
 
 	m.hooks.server.Close() // from here on the subscriber's hints go to a dead port
 	s, missed := m.downtime(s)
-	m.atRest(s, shipment, "order "+missed+" of medusa")
+	s, lost := m.lostHints(s)
+	m.atRest(s, shipment, "order "+missed+" of medusa", "order "+lost+" of medusa")
 }
 
 // medusaHouse is a house with a real Medusa shop in it. Of the shop's articles, mug and six consist of the warehouse's
@@ -230,5 +231,27 @@ func (m *medusaHouse) downtime(s *server) (up *server, order string) {
 	m.recorded(3)
 	up.settled()
 	m.holds(m.mug, 20, 4)
+	return up, order
+}
+
+// lostHints: no hint arrives any more. The next look finds the order all the same.
+func (m *medusaHouse) lostHints(s *server) (up *server, order string) {
+	m.t.Helper()
+	if code := s.stop(); code != exitOK {
+		m.t.Fatalf("the server ends with code %d", code)
+	}
+	m.h.settings[0] = fmt.Sprintf(vendurePoll, "500ms")
+	up = m.h.start()
+	up.settled()
+	taken := m.hooks.taken()
+	order = m.PlaceOrder(m.t, map[string]int{m.mug.ID: 5})
+	m.h.shows("market", "market mug", 11)
+	m.sells(map[medusalive.Variant]int64{m.mug: 11, m.six: 1})
+	m.recorded(4)
+	up.settled()
+	m.holds(m.mug, 20, 9)
+	if n := m.hooks.taken() - taken; n != 0 {
+		m.t.Errorf("%d hints arrived: the test shows nothing", n)
+	}
 	return up, order
 }
