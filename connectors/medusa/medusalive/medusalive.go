@@ -52,6 +52,7 @@ func Start(t testing.TB, database string) *Shop {
 func StartWithWebhooks(t testing.TB, database, url, secret string) *Shop {
 	t.Helper()
 	realsystem.Need(t, "a real Medusa shop cannot be started", "node", "npm", "psql", "pg_dump")
+	needNode(t)
 	source := realsystem.Folder(t, "connectors", "medusa")
 	modules, err := realsystem.NPM("medusa", filepath.Join(source, "testdata", "shop"))
 	if err != nil {
@@ -85,6 +86,22 @@ func StartWithWebhooks(t testing.TB, database, url, secret string) *Shop {
 	s.furnish(t)
 	s.Variants = s.CreateVariants(t, 10, "TS-MUG", "TS-LAMP", "TS-CHAIR")
 	return s
+}
+
+// needNode wants what @medusajs/medusa names in its engines: ^20.19.0 || >=22.12.0.
+func needNode(t testing.TB) {
+	t.Helper()
+	version, err := exec.Command("node", "-p", "process.versions.node").Output()
+	if err != nil {
+		t.Fatalf("ask node for its version: %v", err)
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(string(version), "%d.%d.", &major, &minor); err != nil {
+		t.Fatalf("node says that it is of version %q", version)
+	}
+	if major < 20 || major == 20 && minor < 19 || major == 21 || major == 22 && minor < 12 {
+		realsystem.Missing(t, fmt.Sprintf("node is of version %d.%d, and Medusa needs 20.19, 22.12 or later", major, minor))
+	}
 }
 
 // project fills a folder as a Medusa project has it, with the subscriber.
