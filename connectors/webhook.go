@@ -53,6 +53,25 @@ type (
 	}
 )
 
+// DeliveryQueue is implemented by a connection whose system puts its events into a queue, from which they are fetched, in
+// the place of sending webhooks. What is fetched is stored like a webhook, and only then taken out of the queue: an event
+// that was fetched and not stored comes again.
+type DeliveryQueue interface {
+	// FetchDeliveries returns some of what waits in the queue, each with its Body. It waits some seconds for the first, and
+	// returns none where nothing came. What is not acknowledged comes again, later.
+	FetchDeliveries(ctx context.Context) ([]Fetched, error)
+	// Acknowledge takes what is stored out of the queue. What it could not take out comes again, with the same Key.
+	Acknowledge(ctx context.Context, stored []Fetched) error
+	// DecodeWebhook is that of a WebhookReceiver.
+	DecodeWebhook(d Delivery, body []byte) (Notice, error)
+}
+
+// Fetched is a delivery from a DeliveryQueue. Receipt is what the queue knows it by while it is out.
+type Fetched struct {
+	Delivery
+	Receipt string
+}
+
 // The errors of WebhookReceiver.VerifyWebhook about a delivery.
 var (
 	// ErrSignature: the delivery is not from who it says, or too old.

@@ -183,6 +183,8 @@ type connectionState struct {
 	poll      time.Duration
 	limits    GuardLimits
 	receiver  connectors.WebhookReceiver
+	// decoder reads the events of the connection again, however they came.
+	decoder decoder
 	// wake asks for a look at the source.
 	wake signal
 
@@ -196,6 +198,11 @@ type connectionState struct {
 	heardAt  time.Time
 	usualGap time.Duration
 	gaps     int
+}
+
+// decoder is the part of connectors.WebhookReceiver and connectors.DeliveryQueue that both have.
+type decoder interface {
+	DecodeWebhook(d connectors.Delivery, body []byte) (connectors.Notice, error)
 }
 
 type channelState struct {
@@ -212,6 +219,8 @@ type channelState struct {
 	// guarded by connectionState.mu.
 	gap, drainedAt, nextBatch, recoverTo time.Time
 	recovering                           bool
+	// queueFailures is how often in a row its queue could not be read; of readQueue alone.
+	queueFailures int
 	// silence is since when the channel has been found silent; guarded by connectionState.mu.
 	silence time.Time
 	// quieted says that an incident about its silence, of this process or an earlier one, is closed; of tend alone.
@@ -286,9 +295,10 @@ func New(cfg Config, store Store) (*Engine, error) {
 			return nil, fmt.Errorf("connection %q is configured twice", r.ID)
 		}
 		receiver, _ := r.System.(connectors.WebhookReceiver)
+		decodes, _ := r.System.(decoder)
 		e.records[r.ID] = &recordState{
 			Record:          r,
-			connectionState: connectionState{id: r.ID, connector: r.Connector, poll: e.pollOr(r.Poll), limits: r.Guard.over(limits), receiver: receiver, wake: newSignal()},
+			connectionState: connectionState{id: r.ID, connector: r.Connector, poll: e.pollOr(r.Poll), limits: r.Guard.over(limits), receiver: receiver, decoder: decodes, wake: newSignal()},
 			wakeForward:     newSignal(),
 		}
 	}
@@ -303,9 +313,10 @@ func New(cfg Config, store Store) (*Engine, error) {
 			return nil, fmt.Errorf("connection %q sends its orders to %q, which is not a system of record", c.ID, c.OrdersTo)
 		}
 		receiver, _ := c.Marketplace.(connectors.WebhookReceiver)
+		decodes, _ := c.Marketplace.(decoder)
 		e.channels[c.ID] = &channelState{
 			Channel:         c,
-			connectionState: connectionState{id: c.ID, connector: c.Connector, poll: e.pollOr(c.Poll), limits: c.Guard.over(limits), receiver: receiver, wake: newSignal()},
+			connectionState: connectionState{id: c.ID, connector: c.Connector, poll: e.pollOr(c.Poll), limits: c.Guard.over(limits), receiver: receiver, decoder: decodes, wake: newSignal()},
 			wakePush:        newSignal(),
 			wakeNotice:      newSignal(),
 			drain:           newTurn(),
@@ -355,6 +366,9 @@ func (e *Engine) Run(ctx context.Context, schedules []Schedule) error {
 	for _, c := range e.sortedChannels() {
 		run("push "+string(c.id), c.wakePush, func(ctx context.Context) (time.Duration, error) { return e.pushLoop(ctx, c) })
 		run("orders "+string(c.id), c.wake, func(ctx context.Context) (time.Duration, error) { return e.pollChannel(ctx, c) })
+		if queue, ok := c.Marketplace.(connectors.DeliveryQueue); ok {
+			run("queue "+string(c.id), newSignal(), func(ctx context.Context) (time.Duration, error) { return e.readQueue(ctx, c, queue) })
+		}
 		run("notices "+string(c.id), c.wakeNotice, func(ctx context.Context) (time.Duration, error) { return e.sendNotices(ctx, c) })
 	}
 	for _, r := range e.sortedRecords() {

@@ -220,11 +220,11 @@ func (e *Engine) decode(ev Event) decoded {
 		}
 	default:
 		c, err := e.connection(ev.Connection)
-		if err != nil || c.receiver == nil {
+		if err != nil || c.decoder == nil {
 			d.err = fmt.Errorf("connection %q is not configured any more, or takes no webhooks", ev.Connection)
 			return d
 		}
-		notice, err := c.receiver.DecodeWebhook(connectors.Delivery{Key: ev.Key, Type: ev.Type}, ev.Body)
+		notice, err := c.decoder.DecodeWebhook(connectors.Delivery{Key: ev.Key, Type: ev.Type}, ev.Body)
 		d.facts, d.pull, d.asks, d.err = notice.Facts, notice.Pull, notice.Asks, err
 	}
 	for i := range d.facts {

@@ -785,6 +785,11 @@ func (e *Engine) Ask(ctx context.Context) error {
 		}
 	}
 	for _, c := range e.sortedChannels() {
+		if queue, ok := c.Marketplace.(connectors.DeliveryQueue); ok {
+			if _, err := e.readQueue(ctx, c, queue); err != nil {
+				return err
+			}
+		}
 		if _, err := e.poll(ctx, &c.connectionState, 0, func(bool) error { return e.askChannel(ctx, c) }); err != nil {
 			return err
 		}

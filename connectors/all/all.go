@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/alibaba"
+	"github.com/truestock/truestock/connectors/amazon"
 	"github.com/truestock/truestock/connectors/awsmarketplace"
 	"github.com/truestock/truestock/connectors/azure"
 	"github.com/truestock/truestock/connectors/declared"
@@ -29,6 +30,7 @@ func Registry() connectors.Registry {
 		vendure.Info(),
 		medusa.Info(),
 		shopify.Info(),
+		amazon.Info(),
 		woocommerce.Info(),
 		tryton.Info(),
 		files.Info(),

@@ -386,6 +386,11 @@ func TestExplanation(t *testing.T) {
 		`{"code":{"a":1},"detail":null}`:                                      "GET /it answered 400: text/plain, beginning with",
 		`oops` + "\x00\n" + `x`:                                               `beginning with "oops\x00\nx"`,
 		``:                                                                    "an empty body",
+		`{"errors":[{"code":"QuotaExceeded","message":"too often","details":"wait"},{"code":"x"}]}`: "(QuotaExceeded): GET /it answered 400: too often: wait",
+		`{"errors":[{"code":"QuotaExceeded","message":"too often","details":7}]}`:                   "(QuotaExceeded): GET /it answered 400: too often",
+		`{"errors":{"a":["b"]},"message":"m"}`:                                                      "GET /it answered 400: m",
+		`{"errors":["a"],"message":"m"}`:                                                            "GET /it answered 400: m",
+		`{"errors":[[]]}`:                                                                           "GET /it answered 400: text/plain, beginning with",
 	} {
 		c := newClient(t, Config{BaseURL: "http://shop.example", Transport: answering(func(*http.Request) (int, http.Header, string) {
 			return 400, http.Header{"Content-Type": {"text/plain"}}, body

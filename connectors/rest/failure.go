@@ -114,6 +114,11 @@ func explanation(body []byte) (code, detail string) {
 	if json.Unmarshal(body, &members, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
 		return "", ""
 	}
+	if list := members["errors"]; list.Kind() == '[' {
+		if code, detail := firstOf(list); detail != "" {
+			return code, detail
+		}
+	}
 	text := func(name string) string {
 		v := members[name]
 		switch v.Kind() {
@@ -135,6 +140,24 @@ func explanation(body []byte) (code, detail string) {
 	title := cmp.Or(text("title"), text("error"))
 	detail = cmp.Or(text("detail"), text("message"), text("error_description"))
 	return cmp.Or(text("code"), text("__type")), strings.Trim(title+": "+detail, ": ")
+}
+
+// firstOf finds the words of the first in a list of explanations, as Amazon and others send it: it is the cause. What it
+// has in details stands behind them.
+func firstOf(list jsontext.Value) (code, detail string) {
+	var several []struct {
+		Details jsontext.Value `json:"details"`
+	}
+	var whole []jsontext.Value
+	lenient := []json.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
+	if json.Unmarshal(list, &several, lenient...) != nil || json.Unmarshal(list, &whole, lenient...) != nil || len(several) == 0 {
+		return "", ""
+	}
+	code, detail = explanation(whole[0])
+	if more, err := jsontext.AppendUnquote(nil, several[0].Details); err == nil && len(more) > 0 && several[0].Details.Kind() == '"' {
+		detail += ": " + string(more)
+	}
+	return code, detail
 }
 
 func (c *Client) decodeFailure(call Call, resp *http.Response, body []byte, err error) error {
