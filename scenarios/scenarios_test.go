@@ -625,6 +625,7 @@ func (s *scene) api(ts *testscript.TestScript, args []string) error {
 }
 
 func (s *scene) ask(method, path, kind, body string) (string, error) {
+	path = strings.ReplaceAll(path, "+", "%2B") // a plus is meant as one, as in Etc/GMT+1
 	req, err := http.NewRequestWithContext(context.Background(), method, s.url+"/api/v1"+path, strings.NewReader(body))
 	if err != nil {
 		return "", err
