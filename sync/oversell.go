@@ -273,7 +273,7 @@ func (p *planInput) stopped(key ListingKey, components []mapping.Component) *sto
 	}
 	if p.settings.any(StopSaleSetting) {
 		for _, c := range components {
-			for _, k := range policyKeys(key, c.SKU) {
+			for _, k := range p.settings.policyKeys(key, c.SKU, p.at) {
 				if s, ok := p.settings.inForce(StopSaleSetting, k.String(), p.at).(StopSale); ok {
 					add(stop{rule: "sale stopped by a person: stop_sale " + k.String(), byPerson: true, listing: s.StopListings})
 				}

@@ -214,9 +214,14 @@ func valuesOf[T any](d *decisions, kind SettingKind, at time.Time) map[string]T 
 	return out
 }
 
-// policyKeys are the names by which settings reach one component of a listing, the most particular first.
-func policyKeys(key ListingKey, sku stock.SKU) []PolicyKey {
-	return []PolicyKey{{Channel: key.Connection, Ref: key.Ref}, {SKU: sku}, {Channel: key.Connection}, {}}
+// policyKeys are the names by which settings reach one component of a listing, the most particular first. What is said of a
+// service is said of each of its windows too.
+func (d *decisions) policyKeys(key ListingKey, sku stock.SKU, at time.Time) []PolicyKey {
+	keys := []PolicyKey{{Channel: key.Connection, Ref: key.Ref}, {SKU: sku}}
+	if s, is := d.service(sku, at); is && s.article != sku {
+		keys = append(keys, PolicyKey{SKU: s.article})
+	}
+	return append(keys, PolicyKey{Channel: key.Connection}, PolicyKey{})
 }
 
 // incidentRule is how oversells of a SKU at a listing are dealt with.
@@ -224,7 +229,7 @@ func (d *decisions) incidentRule(key ListingKey, sku stock.SKU, at time.Time) In
 	if d == nil || !d.any(IncidentSetting) {
 		return IncidentRule{}
 	}
-	for _, k := range policyKeys(key, sku) {
+	for _, k := range d.policyKeys(key, sku, at) {
 		if r, ok := d.inForce(IncidentSetting, k.String(), at).(IncidentRule); ok {
 			return r
 		}

@@ -577,7 +577,8 @@ func (d *decisions) servicesOf(resources map[string]bool) []stock.SKU {
 	return out
 }
 
-// touchServices adds to what changes touch the services that take of a resource, and the windows of services.
+// touchServices adds to what changes touch the services that take of a resource, and the windows of services whose article,
+// sale or oversells they are about.
 func (e *Engine) touchServices(tx PlanTx, changes []SettingChange, touches []Touch) error {
 	d, err := e.decisions(tx)
 	if err != nil {
@@ -591,6 +592,8 @@ func (e *Engine) touchServices(tx PlanTx, changes []SettingChange, touches []Tou
 			touches[i].SKUs = append(touches[i].SKUs, services...)
 		case ArticleSetting:
 			services = []stock.SKU{stock.SKU(c.Key)}
+		case StopSaleSetting, IncidentSetting:
+			services = touchedByPolicy(c.Key).SKUs
 		default:
 			continue
 		}

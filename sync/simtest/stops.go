@@ -3,6 +3,7 @@ package simtest
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/truestock/truestock/connectors/fake"
@@ -55,7 +56,8 @@ func (s *sim) stopKeys(i int) []string {
 	shop := s.world.shops[l.shop].name
 	keys := []string{"all", "channel:" + shop, "listing:" + shop + ":" + l.item}
 	for _, p := range s.parts[i] {
-		keys = append(keys, "sku:"+p.sku)
+		article, _, _ := strings.Cut(p.sku, "@")
+		keys = append(keys, "sku:"+p.sku, "sku:"+article)
 	}
 	return keys
 }
