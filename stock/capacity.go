@@ -46,12 +46,12 @@ type Counted struct {
 }
 
 // Count books what a channel has sold already and nobody can refuse any more: q units placed at an instant and known
-// since now. The window may be over, and the cap may be passed; both are told. The error is that of Admit for a quantity
-// or an instant that is not the window's.
+// since now, however many. The window may be over, and the cap may be passed; both are told. A quantity below 1, or an
+// instant that is not the window's, is an error.
 func (u *Usage) Count(q Quantity, placed, now time.Time) (Counted, error) {
 	switch {
-	case q < 1 || q > MaxQuantity:
-		return Counted{}, refuse("quantity", "is %d: it must be from 1 to %d", q, MaxQuantity)
+	case q < 1:
+		return Counted{}, refuse("quantity", "is %d: it must be at least 1", q)
 	case !u.Window.Contains(placed):
 		return Counted{}, refuse("placed_at", "is %s, outside of the window from %s to %s", utc(placed), utc(u.Window.Start), utc(u.Window.End))
 	}

@@ -283,7 +283,7 @@ func (b *book) watchCaps(tx LedgerTx) error {
 			u = &stock.Usage{Window: w, Cap: most, Used: used}
 			usages[key], windows = u, append(windows, key)
 		}
-		if more < 0 {
+		if more <= 0 {
 			u.Used += more
 			continue
 		}

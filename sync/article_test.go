@@ -2,6 +2,7 @@ package sync_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -104,6 +105,43 @@ func TestARateLetsGoWhenItsSalesAreOver(t *testing.T) {
 		time.Sleep(31 * time.Second)
 		h.settled()
 		h.shows("a", "IMAGE", 10)
+	})
+}
+
+// orderOf is a webhook about the order of one line of a shop.
+func orderOf(id, item string, quantity stock.Quantity) string {
+	return fmt.Sprintf(`{"type":"order.upserted","timestamp":%q,"data":{"order_id":%[2]q,"version":1,"placed_at":%[1]q,"updated_at":%[1]q,"status":"open",`+
+		`"lines":[{"line_id":"1","item":%[3]q,"quantity":%[4]d,"cancelled":0,"shipped":0,"restocked":0}]}}`, time.Now().UTC().Format(time.RFC3339), id, item, quantity)
+}
+
+// What is bought and cancelled before either was applied is no sale, and holds up nothing.
+func TestAnOrderAndItsCancellationAtOnce(t *testing.T) {
+	within(t, houseOptions{positions: true, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
+		h.sold("SEAT", `{"kind":"quota","cap":50,"period":"monthly","day":1,"zone":"UTC"}`)
+		h.stop()
+		h.startAfter(func() {
+			h.deliver("a", orderOf("taken-back", "SEAT", 3))
+			time.Sleep(time.Millisecond)
+			h.deliver("a", `{"type":"order.cancelled","timestamp":"2000-01-01T00:00:00Z","data":{"order_id":"taken-back","version":2}}`)
+		})
+		h.settled()
+		h.shows("a", "SEAT", 50)
+		h.buy("a", "SEAT", 20)
+		h.settled()
+		h.shows("a", "SEAT", 30)
+	})
+}
+
+// More than anybody can count is sold of a window all the same, and holds up nothing.
+func TestAnOrderOfMoreThanCanBeCounted(t *testing.T) {
+	within(t, houseOptions{positions: true, shops: map[string]open.MarketplaceCapabilities{"a": cas}}, func(h *house) {
+		h.shops["a"].AddListing(open.Listing{Item: "BLOCK", Title: "BLOCK"})
+		h.link("a,BLOCK,,CALLS,1000")
+		h.sold("CALLS", `{"kind":"quota","cap":50,"period":"monthly","day":1,"zone":"UTC"}`)
+		h.shows("a", "CALLS", 50)
+		h.deliver("a", orderOf("huge", "BLOCK", stock.MaxQuantity))
+		h.settled()
+		h.shows("a", "CALLS", 0)
 	})
 }
 

@@ -329,7 +329,10 @@ func (h *house) receive(w http.ResponseWriter, r *http.Request) {
 }
 
 // start opens the database and runs the engine, as after a start of the process.
-func (h *house) start() {
+func (h *house) start() { h.startAfter(func() {}) }
+
+// startAfter does something between the start of the process and the first pass of the engine.
+func (h *house) startAfter(first func()) {
 	h.t.Helper()
 	var err error
 	if h.store, err = store.Open(h.ctx, "sqlite:"+h.path, store.Options{Exclusive: true}); err != nil {
@@ -345,6 +348,7 @@ func (h *house) start() {
 	done := make(chan error, 1)
 	engine := h.engine
 	h.receiving.Store(engine)
+	first()
 	go func() { done <- engine.Run(ctx, h.schedules) }()
 	h.stop = func() {
 		cancel()

@@ -51,7 +51,9 @@ type File struct {
 	Status  map[string]class `yaml:"statuses"`
 
 	Operations operations `yaml:"operations"`
-	Webhook    *webhook   `yaml:"webhook"`
+	// named are those of the operations that stand in the file.
+	named   []*operation
+	Webhook *webhook `yaml:"webhook"`
 
 	Examples []Example `yaml:"examples"`
 	Pretend  *pretend  `yaml:"pretend"`
@@ -338,6 +340,7 @@ func Parse(name string, data []byte) (*File, error) {
 	if err := decoder.DecodeContext(ctx, f); err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(p.err(), yamlProblem(name, err))
 	}
+	f.nameOperations()
 	f.check(p)
 	if err := p.err(); err != nil {
 		return nil, err
@@ -530,25 +533,22 @@ func checkClass(p *problems, at string, c class) {
 	}
 }
 
-// named is every operation that stands in the file, with its name.
-func (f *File) named() []*operation {
+// nameOperations tells every operation that stands in the file its name, and gathers them.
+func (f *File) nameOperations() {
 	o := &f.Operations
-	all := []struct {
+	for _, a := range []struct {
 		name string
 		op   *operation
 	}{
 		{"check", o.Check}, {"locations", o.Locations}, {"items", o.Items}, {"levels", o.Levels}, {"movements", o.Movements}, {"order", o.Order},
 		{"create_order", o.CreateOrder}, {"cancel_order", o.CancelOrder}, {"amend_order", o.AmendOrder}, {"order_status", o.OrderStatus},
 		{"listings", o.Listings}, {"read_stock", o.ReadStock}, {"write_stock", o.WriteStock}, {"orders", o.Orders}, {"write_shipment", o.WriteShipment},
-	}
-	var out []*operation
-	for _, a := range all {
+	} {
 		if a.op != nil {
 			a.op.name = a.name
-			out = append(out, a.op)
+			f.named = append(f.named, a.op)
 		}
 	}
-	return out
 }
 
 // lists are the operations that give rows.
@@ -562,7 +562,7 @@ var ofRole = map[connectors.Role]struct{ must, may []string }{
 
 // listensOnly reports whether the system is never asked: a system of record that only sends webhooks.
 func (f *File) listensOnly() bool {
-	return f.Role == connectors.SystemOfRecordRole && f.Webhook != nil && len(f.named()) == 0
+	return f.Role == connectors.SystemOfRecordRole && f.Webhook != nil && len(f.named) == 0
 }
 
 func (f *File) checkOperations(p *problems) {
@@ -582,7 +582,7 @@ func (f *File) checkOperations(p *problems) {
 		return
 	}
 	have := map[string]bool{}
-	for _, o := range f.named() {
+	for _, o := range f.named {
 		have[o.name] = true
 		at := "operations." + o.name
 		if !slices.Contains(rules.must, o.name) && !slices.Contains(rules.may, o.name) {

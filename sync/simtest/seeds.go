@@ -44,6 +44,7 @@ func Found() []FoundSeed {
 		{Seed: 21099, Faults: []string{FaultAPI, FaultClock, FaultCrash, FaultDelay, FaultDrop, FaultDuplicate, FaultHorizon, FaultKeys, FaultLag, FaultLate, FaultLie, FaultLines, FaultManual, FaultOperator, FaultOutage, FaultPools, FaultReject, FaultRival, FaultSender, FaultServices, FaultSlow}, Says: "the oracle did not take orders that were fetched from the beginning for a catching up"},
 		{Seed: 22034, Faults: []string{FaultAPI, FaultClock, FaultCrash, FaultExport, FaultLevels, FaultLie, FaultLines, FaultOutage, FaultPower, FaultRival, FaultServices, FaultStops,
 			FaultTiny, FaultWindows}, Says: "a day of a service was closed at the very instant at which the oracle looked"},
+		{Seed: 40081, Faults: []string{FaultAuth, FaultDrop, FaultLevels, FaultManual, FaultMapping, FaultOperator, FaultPools, FaultReject, FaultSender, FaultServices, FaultSwizzle, FaultWindows}, Says: "an order of an article with windows that was cancelled before it was applied held up all events for ever"},
 		{Seed: 5179, Says: "the oracle counted what the reconciliation before was just healing"},
 	}
 }
