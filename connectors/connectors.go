@@ -357,7 +357,7 @@ type Result struct {
 }
 
 // OrderPage is one page of orders. Watermark is set on every page: every order changed at or before it is in what the
-// whole enumeration returned.
+// whole enumeration returned. Where pages differ, the earliest one counts.
 type OrderPage struct {
 	Orders    []Order
 	Next      Cursor

@@ -171,7 +171,7 @@ func (e *Engine) fetchOnce(ctx context.Context, c *channelState, since, known ti
 		if err != nil {
 			return watermark, late, err
 		}
-		if watermark.IsZero() {
+		if watermark.IsZero() || page.Watermark.Before(watermark) {
 			watermark = page.Watermark
 		}
 		receipts, err := e.storeOrders(ctx, c.id, page.Orders)

@@ -305,7 +305,7 @@ func (e *Engine) peekOrders(ctx context.Context, c *channelState, through time.T
 		if err != nil {
 			return known, err
 		}
-		if watermark.IsZero() {
+		if watermark.IsZero() || page.Watermark.Before(watermark) {
 			watermark = page.Watermark
 		}
 		for i := range page.Orders {

@@ -139,6 +139,7 @@ type orderAnswer struct {
 type order struct {
 	ID           string        `json:"id"`
 	Status       string        `json:"status"`
+	Payment      string        `json:"payment_status"`
 	Version      *int64        `json:"version"`
 	Email        string        `json:"email"`
 	CustomerID   string        `json:"customer_id"`

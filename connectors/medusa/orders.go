@@ -21,6 +21,8 @@ const (
 	// orderOverlap is how far before since the orders are listed again: an order's time of change is taken before its
 	// transaction ends, so an order can show up later than its time.
 	orderOverlap = 10 * time.Second
+	// placing is how long a buyer can be expected to take from the order to its payment, which a provider authorizes.
+	placing = time.Minute
 )
 
 // orderCursor is the place of a page: the orders changed at or after from, without the first skip of them. Watermark is
@@ -57,7 +59,8 @@ func parseOrderCursor(text connectors.Cursor) (orderCursor, error) {
 }
 
 // Orders implements connectors.Marketplace. It lists orders by the time of their last change; an order may come again, also
-// from shortly before since. Draft orders are not orders yet.
+// from shortly before since. Draft orders are not orders yet, and one that is still being placed is told later: until then
+// the watermark stays before it.
 func (s *shop) Orders(ctx context.Context, since time.Time, from connectors.Cursor) (connectors.OrderPage, error) {
 	const op = "list the orders"
 	cursor, err := s.orderPlace(ctx, op, since, from)
@@ -82,14 +85,22 @@ func (s *shop) Orders(ctx context.Context, since time.Time, from connectors.Curs
 	if got.Orders == nil {
 		return connectors.OrderPage{}, s.missing(op, "the orders")
 	}
-	page := connectors.OrderPage{Watermark: cursor.watermark}
+	var page connectors.OrderPage
+	shopTime := time.Now().Add(s.clock.Behind())
 	for i := range got.Orders {
 		o, err := got.Orders[i].toOrder()
 		if err != nil {
 			return connectors.OrderPage{}, s.missing(op, err.Error())
 		}
+		if got.Orders[i].beingPlaced(shopTime) {
+			if before := o.UpdatedAt.Add(-time.Millisecond); before.Before(cursor.watermark) {
+				cursor.watermark = before
+			}
+			continue
+		}
 		page.Orders = append(page.Orders, o)
 	}
+	page.Watermark = cursor.watermark
 	if n := len(got.Orders); n == orderPage {
 		page.Next = cursor.after(got.Orders[n-1].UpdatedAt).encode()
 	}
@@ -168,12 +179,27 @@ func (o *order) toOrder() (connectors.Order, error) {
 	return out, nil
 }
 
-// The statuses of an order that end it (utils/order/status.js); the others are pending, draft and requires_action.
+// The statuses of an order: a new one, and those that end it (utils/order/status.js). The others are draft and
+// requires_action.
 const (
+	statusPending   = "pending"
 	statusCompleted = "completed"
 	statusArchived  = "archived"
 	statusCanceled  = "canceled"
 )
+
+// beingPlaced reports whether the shop may still take an order back: it stores the order first, then reserves its units,
+// has the payment authorized last, and deletes the order again if one of these fails
+// (core-flows/cart/workflows/complete-cart.js). An order that stays without a payment, as people type them in or pay them
+// later, is a finished one after a while. A shop that tells no payment status is not waited for.
+func (o *order) beingPlaced(at time.Time) bool {
+	switch o.Payment {
+	case "not_paid", "awaiting", "requires_action":
+		return o.Status == statusPending && at.Before(o.CreatedAt.Add(placing))
+	default:
+		return false
+	}
+}
 
 // progress orders the states of an order. Its version counts edits, fulfillments, shipments and returns
 // (order/services/order-module-service.js); a status ends what has the same version.

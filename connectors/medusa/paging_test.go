@@ -30,6 +30,7 @@ type pretend struct {
 type orderRow struct {
 	ID        string    `json:"id"`
 	Status    string    `json:"status"`
+	Payment   string    `json:"payment_status,omitempty"`
 	Version   int64     `json:"version"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
@@ -182,6 +183,51 @@ func TestOrdersSurviveChanges(t *testing.T) {
 			if want := o.Version * 4; seen[o.ID] != want {
 				t.Errorf("seed %d: order %s was last seen at version %d, and is at %d", seed, o.ID, seen[o.ID], want)
 			}
+		}
+	}
+}
+
+// TestOrdersBeingPlaced: Medusa stores an order before it reserves its units and has its payment authorized, and deletes it
+// again if one of these fails. Until then it is not told, and the watermark stays before it.
+func TestOrdersBeingPlaced(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for _, test := range []struct {
+		status, payment string
+		age             time.Duration
+		told            bool
+	}{
+		{"pending", "not_paid", time.Second, false},
+		{"pending", "awaiting", 30 * time.Second, false},
+		{"pending", "requires_action", time.Second, false},
+		{"pending", "authorized", time.Second, true},
+		{"pending", "captured", time.Second, true},
+		{"pending", "", time.Second, true},
+		{"canceled", "not_paid", time.Second, true},
+		{"pending", "not_paid", 2 * time.Minute, true},
+	} {
+		at := now.Add(-test.age)
+		row := orderRow{ID: "order_new", Status: test.status, Payment: test.payment, Version: 1, CreatedAt: at, UpdatedAt: at, Items: []string{}}
+		p := &pretend{}
+		for i := range orderPage { // the order is on the second page
+			p.orders = append(p.orders, orderRow{ID: "order_" + strconv.Itoa(i), Status: "pending", Payment: "captured", Version: 1, CreatedAt: at.Add(-time.Hour), UpdatedAt: at.Add(-time.Minute), Items: []string{}})
+		}
+		p.orders = append(p.orders, row)
+		m := p.open(t)
+		told := false
+		var last connectors.OrderPage
+		for cursor, pages := connectors.Cursor(""), 0; pages == 0 || cursor != ""; pages++ {
+			page, err := m.Orders(t.Context(), now.Add(-time.Hour), cursor)
+			if err != nil {
+				t.Fatal(err)
+			}
+			told = told || slices.ContainsFunc(page.Orders, func(o connectors.Order) bool { return o.OrderID == row.ID })
+			cursor, last = page.Next, page
+		}
+		if told != test.told {
+			t.Errorf("a %s order, payment %q, %s old: told %v", test.status, test.payment, test.age, told)
+		}
+		if last.Watermark.Before(at) == test.told {
+			t.Errorf("a %s order, payment %q, %s old: the watermark is %s after it", test.status, test.payment, test.age, last.Watermark.Sub(at))
 		}
 	}
 }

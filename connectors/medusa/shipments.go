@@ -2,9 +2,11 @@ package medusa
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -51,7 +53,7 @@ func (s *shop) WriteShipment(ctx context.Context, notice connectors.ShipmentNoti
 		}
 		made, err := s.order(ctx, rest.Call{Op: op, Method: http.MethodPost, Path: path + "/fulfillments", Body: body, Write: true})
 		if err != nil {
-			return err
+			return waitsForStock(err)
 		}
 		if f = made.fulfillment(notice.Key); f == nil {
 			return s.refuse(connectors.Uncertain, op, "", "the answer does not tell the fulfillment of order "+notice.OrderID)
@@ -66,6 +68,21 @@ func (s *shop) WriteShipment(ctx context.Context, notice connectors.ShipmentNoti
 	}
 	_, err = s.order(ctx, rest.Call{Op: op, Method: http.MethodPost, Path: path + "/fulfillments/" + url.PathEscape(f.ID) + "/shipments", Body: body, Write: true})
 	return err
+}
+
+// waitsForStock makes the refusal of a part of a line one to try again. Medusa takes the part's units off stocked first, and
+// then shrinks the line's reservation, which it refuses while available is below 0: so a part can only be told while as many
+// units are for sale. What is the rest of a line deletes the reservation, and always goes through
+// (core-flows/order/workflows/create-fulfillment.js, inventory/services/inventory-module.js).
+func waitsForStock(err error) error {
+	e, ok := errors.AsType[*connectors.Error](err)
+	if !ok || e.Kind != connectors.Rejected || !strings.Contains(e.Error(), "Not enough stock available") {
+		return err
+	}
+	again := *e
+	again.Kind = connectors.Retryable
+	again.Err = fmt.Errorf("%w; Medusa takes a part of a line only while as many units are for sale: it is told as soon as some are", e.Err)
+	return &again
 }
 
 // unitsOf are the lines of a notice that have units.
