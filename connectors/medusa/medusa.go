@@ -36,6 +36,10 @@
 //   - A fulfillment in the moment takes as much off stocked as off reserved, and what is written puts it back into stocked.
 //     That is the same: the reading shows it, and the connector writes again. Its own fulfillments wait for its writes.
 //   - What a person types into the stock in the moment is lost, as it would be with the next write.
+//   - A fulfillment that Medusa makes for a person, or takes back, reads stocked, adds to it and writes the sum, under a lock
+//     that its admin API for levels does not take (core-flows/inventory/steps/adjust-inventory-levels.js,
+//     update-inventory-levels.js). If the connector's write falls between, it is lost: the reading after it, or the next look
+//     at the listing, shows the difference.
 //
 // So no unit that is sold comes back for sale by a write that expects what the engine read before it fetched the orders.
 // The class is therefore connectors.CompareAndSet.
@@ -122,11 +126,13 @@ func guide() connectors.Guide {
 		Cannot: []string{
 			"stop the sale of a listing other than by 0",
 			"write the number of a variant that is put together of several inventory items: it follows from their numbers",
+			"tell a part of an order's line while fewer units are for sale than the part has: Medusa refuses it then, and it is told again later; the whole line always goes through",
 			"ship in one notice what needs shipping and what does not, or what belongs to several shipping profiles: Medusa wants a fulfillment for each",
 		},
 		Evidence: []connectors.Evidence{
 			{By: connectors.LiveTest, What: "the whole suite, and stock, orders, fulfillments and hints, against Medusa 2.21.2 from npm", Test: "connectors/medusa TestLive"},
 			{By: connectors.LiveTest, What: "a shop, a warehouse and truestock between them", Test: "cmd/truestock TestMedusa"},
+			{By: connectors.LiveTest, What: "orders and shipments beside a real Vendure shop, with a real Tryton behind both", Test: "cmd/truestock TestRealSystemsInALoop"},
 		},
 		Unproven: []string{
 			"versions before and after 2.21.2",
