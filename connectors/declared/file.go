@@ -230,6 +230,9 @@ type Problem struct {
 
 // Error is "file:line: field: text".
 func (p Problem) Error() string {
+	if p.Field == "" { // it is about the file as a whole
+		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Text)
+	}
 	return fmt.Sprintf("%s:%d: %s: %s", p.File, p.Line, p.Field, p.Text)
 }
 
