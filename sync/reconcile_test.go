@@ -149,12 +149,22 @@ func TestAReconciliationThatIsCutOffGoesOn(t *testing.T) {
 		for _, sku := range drifted {
 			h.shops["a"].SetQuantity(sku, "", 77)
 		}
+		var cutBefore func(reads int)
+		cutBefore = func(reads int) {
+			h.trouble.before("a/stock/read", func() {
+				if reads == 1 {
+					h.trouble.setDown("a/stock/read", true)
+				} else {
+					cutBefore(reads - 1)
+				}
+			})
+		}
+		cutBefore(15)
 		first, err := h.engine.StartReconcile(h.ctx, "test", false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		h.until("a page is compared", func() bool { return h.run(first.ID).Listings > 0 })
-		h.trouble.setDown("a/stock/read", true)
 		time.Sleep(2 * time.Second)
 		cut := h.run(first.ID)
 		if cut.State != stocksync.RunRunning || cut.Listings == 0 || cut.Listings == listings {

@@ -111,10 +111,14 @@ func checkOrderView(t *testing.T, s *server, order, number string) {
 			Tracking   string `json:"tracking"`
 		} `json:"shipments"`
 	}
-	v := get[view](s, "/orders/a/"+order)
-	if v.OrderKey != "a:"+order || v.Record.Number != number || v.Record.State != "sent" || len(v.Shipments) != 1 || v.Shipments[0].Tracking == "" {
-		t.Errorf("the order is shown as %+v; want the warehouse's number %s, sent, and one shipment with its tracking", v, number)
-	}
+	// The shop tells of the shipment that it was told, so that the order is looked at once more.
+	s.h.eventually("the order is shown as sent", func() error {
+		v, err := tryGet[view](s, "/orders/a/"+order)
+		if err == nil && (v.OrderKey != "a:"+order || v.Record.Number != number || v.Record.State != "sent" || len(v.Shipments) != 1 || v.Shipments[0].Tracking == "") {
+			err = fmt.Errorf("it is shown as %+v; want the warehouse's number %s, sent, and one shipment with its tracking", v, number)
+		}
+		return err
+	})
 }
 
 // checkExplanation expects the whole chain, from the statement to the read-back, from the API and from the command line.

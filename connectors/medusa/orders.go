@@ -191,11 +191,12 @@ const (
 // beingPlaced reports whether the shop may still take an order back: it stores the order first, then reserves its units,
 // has the payment authorized last, and deletes the order again if one of these fails
 // (core-flows/cart/workflows/complete-cart.js). An order that stays without a payment, as people type them in or pay them
-// later, is a finished one after a while. A shop that tells no payment status is not waited for.
+// later, is a finished one after a while, and so is what was changed since, which can leave something to pay. A shop that
+// tells no payment status is not waited for.
 func (o *order) beingPlaced(at time.Time) bool {
 	switch o.Payment {
 	case "not_paid", "awaiting", "requires_action":
-		return o.Status == statusPending && at.Before(o.CreatedAt.Add(placing))
+		return o.Status == statusPending && *o.Version <= 1 && at.Before(o.CreatedAt.Add(placing))
 	default:
 		return false
 	}

@@ -193,20 +193,22 @@ func TestOrdersBeingPlaced(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	for _, test := range []struct {
 		status, payment string
+		version         int64
 		age             time.Duration
 		told            bool
 	}{
-		{"pending", "not_paid", time.Second, false},
-		{"pending", "awaiting", 30 * time.Second, false},
-		{"pending", "requires_action", time.Second, false},
-		{"pending", "authorized", time.Second, true},
-		{"pending", "captured", time.Second, true},
-		{"pending", "", time.Second, true},
-		{"canceled", "not_paid", time.Second, true},
-		{"pending", "not_paid", 2 * time.Minute, true},
+		{"pending", "not_paid", 1, time.Second, false},
+		{"pending", "awaiting", 1, 30 * time.Second, false},
+		{"pending", "requires_action", 1, time.Second, false},
+		{"pending", "authorized", 1, time.Second, true},
+		{"pending", "captured", 1, time.Second, true},
+		{"pending", "", 1, time.Second, true},
+		{"canceled", "not_paid", 1, time.Second, true},
+		{"pending", "awaiting", 2, time.Second, true},
+		{"pending", "not_paid", 1, 2 * time.Minute, true},
 	} {
 		at := now.Add(-test.age)
-		row := orderRow{ID: "order_new", Status: test.status, Payment: test.payment, Version: 1, CreatedAt: at, UpdatedAt: at, Items: []string{}}
+		row := orderRow{ID: "order_new", Status: test.status, Payment: test.payment, Version: test.version, CreatedAt: at, UpdatedAt: at, Items: []string{}}
 		p := &pretend{}
 		for i := range orderPage { // the order is on the second page
 			p.orders = append(p.orders, orderRow{ID: "order_" + strconv.Itoa(i), Status: "pending", Payment: "captured", Version: 1, CreatedAt: at.Add(-time.Hour), UpdatedAt: at.Add(-time.Minute), Items: []string{}})
