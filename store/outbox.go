@@ -112,6 +112,12 @@ func (s *Store) ClaimDeliveries(ctx context.Context, now, until time.Time, limit
 	}
 	err = s.change(ctx, "take deliveries", func(t *txn) error {
 		claimed = nil
+		// Who takes only the rows that nobody else is taking would part a batch in two.
+		if t.dialect == postgres {
+			if err := t.g.Exec("SELECT pg_advisory_xact_lock(?)", int64(outboxLock)).Error; err != nil {
+				return err
+			}
+		}
 		var channels []string
 		err := t.rows(func(r row) error {
 			channels = append(channels, strings.Clone(r.text(0)))
@@ -151,9 +157,9 @@ func (t *txn) firstDue(channel string, now time.Time, limit int) (together []sto
 		together = append(together, r.delivery())
 		return nil
 	}
-	lock := t.skipLocked()
-	if lock != "" {
-		lock = " FOR UPDATE OF deliveries SKIP LOCKED"
+	lock := ""
+	if t.dialect == postgres {
+		lock = " FOR UPDATE OF deliveries"
 	}
 	err = t.rows(collect, selectDeliveries+"WHERE deliveries.channel = ? AND deliveries.state = 'due' AND deliveries.due_at <= ? ORDER BY deliveries.due_at, deliveries.message LIMIT 1"+lock, channel, nanos(now))
 	if err != nil || len(together) == 0 || together[0].Batch.IsZero() {

@@ -25,6 +25,7 @@ const (
 	migrateLock = 0x7473_746b_0000_0003 // Migrate, held by a session
 	runLockKey  = 0x7473_746b_0000_0004 // LockRuns, held by a session
 	auditLock   = 0x7473_746b_0000_0005 // whoever appends to the audit trail, held by a transaction
+	outboxLock  = 0x7473_746b_0000_0006 // whoever takes deliveries, held by a transaction
 )
 
 func openPostgres(ctx context.Context, url string, opts Options) (*Store, error) {

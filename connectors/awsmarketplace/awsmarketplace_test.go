@@ -283,7 +283,7 @@ func TestBadDeliveries(t *testing.T) {
 
 func TestAnswersThatAreNotUnderstood(t *testing.T) {
 	s := &service{t: t, pageSize: 25}
-	p := open(t, connectors.Env{Transport: s, Timeout: 300 * time.Millisecond}, nil)
+	p := open(t, connectors.Env{Transport: s}, nil)
 	one := func(rest string) string {
 		return `{"Entitlements":[{"ProductCode":"prod1abc","Dimension":"seats","LicenseArn":"arn:1"` + rest + `}]}`
 	}

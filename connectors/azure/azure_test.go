@@ -239,7 +239,7 @@ func TestTheReplyDecidesWhereThePatchFails(t *testing.T) {
 	for _, status := range []int{http.StatusInternalServerError, http.StatusForbidden, http.StatusNotFound} {
 		m := newMarketplace(t)
 		var log strings.Builder
-		c := open(t, connectors.Env{Transport: m, Log: slog.New(slog.NewTextHandler(&log, nil)), Timeout: 200 * time.Millisecond})
+		c := open(t, connectors.Env{Transport: m, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		id := m.buy(1, "gold", new(5))
 		m.ask(opOne, id, "ChangeQuantity", "gold", new(6))
 		d, _ := received(t, c, m.webhook(opOne, time.Now()))
@@ -327,7 +327,7 @@ func TestBadWebhooks(t *testing.T) {
 
 func TestOperationsThatAreNotUnderstood(t *testing.T) {
 	m := newMarketplace(t)
-	c := open(t, connectors.Env{Transport: m, Timeout: 200 * time.Millisecond})
+	c := open(t, connectors.Env{Transport: m})
 	id := m.buy(1, "gold", new(5))
 	m.ask(opOne, id, "ChangeQuantity", "gold", new(6))
 	d, err := c.VerifyWebhook(m.webhook(opOne, time.Now()))
@@ -386,7 +386,7 @@ func TestOperationsThatAreNotUnderstood(t *testing.T) {
 
 func TestListsThatAreNotUnderstood(t *testing.T) {
 	m := newMarketplace(t)
-	c := open(t, connectors.Env{Transport: m, Timeout: 200 * time.Millisecond})
+	c := open(t, connectors.Env{Transport: m})
 	sub := func(rest string) string {
 		return `{"subscriptions":[{"id":"50b00000-0000-0000-0000-000000000001","offerId":"o","planId":"p",` + rest + `}]}`
 	}

@@ -191,7 +191,7 @@ func TestTheLifeOfAnEntitlement(t *testing.T) {
 // The decision stands, and is told again until Google has it.
 func TestDecisionsAreToldUntilTheyArrive(t *testing.T) {
 	m := newMarketplace(t)
-	p := open(t, connectors.Env{Transport: m, Timeout: 300 * time.Millisecond}, nil)
+	p := open(t, connectors.Env{Transport: m}, nil)
 	m.buy("e-1", "gold")
 	d, _ := received(t, p, message(t, "ev-1", "ENTITLEMENT_CREATION_REQUESTED", "e-1", time.Now()))
 	for status, want := range map[int]connectors.ErrorKind{500: connectors.Uncertain, 401: connectors.Auth, 403: connectors.Auth, 429: connectors.Throttled, 503: connectors.Throttled} {
@@ -285,7 +285,7 @@ func TestBadMessages(t *testing.T) {
 
 func TestAnswersThatAreNotUnderstood(t *testing.T) {
 	m := newMarketplace(t)
-	p := open(t, connectors.Env{Transport: m, Timeout: 300 * time.Millisecond}, nil)
+	p := open(t, connectors.Env{Transport: m}, nil)
 	d, err := p.VerifyWebhook(message(t, "ev-1", "ENTITLEMENT_CREATION_REQUESTED", "e-1", time.Now()))
 	if err != nil {
 		t.Fatal(err)

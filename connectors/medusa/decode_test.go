@@ -297,7 +297,7 @@ func TestBadAnswers(t *testing.T) {
 		"conflict":            {answering{409, data, `{"code":"invalid_state_error","type":"conflict","message":"m"}`}, connectors.Retryable, ""},
 		"database":            {answering{500, data, `{"code":"api_error","type":"database_error","message":"m"}`}, connectors.Retryable, ""},
 	} {
-		conn, err := open(connectors.Env{Transport: c.answer, Timeout: time.Second}, connectors.MarketplaceRole, connectors.Settings{settingBaseURL: "http://shop.example", settingAPIKey: "sk_secret"})
+		conn, err := open(connectors.Env{Transport: c.answer}, connectors.MarketplaceRole, connectors.Settings{settingBaseURL: "http://shop.example", settingAPIKey: "sk_secret"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -139,7 +139,7 @@ func TestBadInput(t *testing.T) {
 			if tt.spoil != nil {
 				way = tt.spoil
 			}
-			c, err := Info().Open(connectors.Env{Transport: way, Timeout: 1500 * time.Millisecond}, connectors.SystemOfRecordRole, settings(p.serve(t), tt.settings...))
+			c, err := Info().Open(connectors.Env{Transport: way, Timeout: 10 * time.Second}, connectors.SystemOfRecordRole, settings(p.serve(t), tt.settings...))
 			if err != nil {
 				t.Fatal(err)
 			}
