@@ -253,7 +253,7 @@ func TestOrdersAreAskedForAFewAtATime(t *testing.T) {
 		for _, n := range rounds {
 			asked += n
 		}
-		if len(rounds) < 3 || rounds[0] != 20 || slices.Max(rounds) > 40 || asked%50 != 0 {
+		if len(rounds) == 0 || rounds[0] != 20 || slices.Max(rounds) > 40 || asked%50 != 0 {
 			t.Errorf("orders were asked for by %v in five minutes each, want 20 first, no more than two passes at a time, and all 50 in a round", rounds)
 		}
 		h.settled()

@@ -157,7 +157,7 @@ func TestWhatPiledUpGoesOutInBatches(t *testing.T) {
 	const rest = 400 * time.Millisecond
 	h := newHouse(t)
 	skus := numbered(24)
-	p := newPost(t, h, "look: 100ms, poll: 300ms, retry_min: 400ms, retry_max: 1s, request: 5s, request_life: 1s",
+	p := newPost(t, h, "look: 100ms, poll: 700ms, retry_min: 400ms, retry_max: 1s, request: 5s, request_life: 1s",
 		open.MarketplaceCapabilities{ConditionalWrite: true, BatchSize: 4, RetryHorizonMS: 1000}, skus...)
 	if code := p.stop(); code != exitOK {
 		t.Fatalf("the server ended with code %d", code)
@@ -165,7 +165,7 @@ func TestWhatPiledUpGoesOutInBatches(t *testing.T) {
 	for _, sku := range skus[:20] {
 		h.receive(sku, 5)
 	}
-	p.stopped(1200 * time.Millisecond) // more than half of what the shop goes on trying, and than three looks of ours
+	p.stopped(2800 * time.Millisecond) // more than half of what the shop goes on trying, and than three looks of ours
 	var mu sync.Mutex
 	var calls []writeCall
 	p.atShop.set(func(_ http.ResponseWriter, r *http.Request, body []byte, _ http.Handler) bool {
