@@ -44,13 +44,14 @@ func guide() connectors.Guide {
 			"set prices: they are those of the customer's pricelist",
 		},
 		Evidence: []connectors.Evidence{
+			{By: connectors.Recorded, What: "the suite against Odoo 16 and 18 over JSON-RPC and Odoo 19 over JSON-2, with the applications Sales and Inventory; with its faults and callers side by side it was run there too", Test: "connectors/odoo TestRecorded"},
 			{By: connectors.Conformance, What: "the whole suite over JSON-2, against a pretend Odoo 19 written from the sources", Test: "connectors/odoo TestConformanceJSON2"},
 			{By: connectors.Conformance, What: "the whole suite over JSON-RPC, against a pretend Odoo 16", Test: "connectors/odoo TestConformanceJSONRPC"},
 			{By: connectors.Conformance, What: "part deliveries, back orders, deliveries in two steps, returns, kits, lowered lines and orders cancelled in Odoo, in 16, 17, 18 and 19", Test: "connectors/odoo TestStanding"},
 			{By: connectors.Conformance, What: "every kind of bad input, and what the error tells to do", Test: "connectors/odoo TestBadInput"},
 		},
 		Unproven: []string{
-			"a real Odoo: TestLive runs the suite against one when its address and key are given by environment, and no run is part of the evidence. Exchanges were not recorded either",
+			"Odoo 17, and the hosted Odoo Online: TestLive runs the suite against one when its address and key are given by environment",
 			"the name vals of the argument of write over JSON-2, which a module can change by overriding the method with another name; Odoo then answers 422 and nothing is lowered",
 			"that Odoo 16 lowers a delivery with its order line; where it does not, a cancellation in part says which delivery to lower",
 		},

@@ -3,6 +3,7 @@ package odoo
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -13,37 +14,77 @@ import (
 	"github.com/truestock/truestock/stock"
 )
 
-// The suite against an Odoo itself, of any release that is understood. It makes two products and orders of them, and
-// cancels the orders. The user needs the rights Sales: Administrator and Inventory: Administrator, in a database for tests.
+// The suite against an Odoo itself, of any release that is understood. It makes a customer, two products and orders of them,
+// cancels the orders and archives the products. The user needs the rights Sales: Administrator and Inventory: Administrator,
+// in a database for tests. With TRUESTOCK_RECORD, the name of a release, what Odoo answers is kept for TestRecorded.
 func TestLive(t *testing.T) {
-	url, key, customer := os.Getenv("TRUESTOCK_ODOO_URL"), os.Getenv("TRUESTOCK_ODOO_KEY"), os.Getenv("TRUESTOCK_ODOO_CUSTOMER")
-	if url == "" || key == "" || customer == "" {
-		t.Skip("TRUESTOCK_ODOO_URL, TRUESTOCK_ODOO_KEY and TRUESTOCK_ODOO_CUSTOMER (and below 19 TRUESTOCK_ODOO_DATABASE and TRUESTOCK_ODOO_LOGIN) name no Odoo to try this on")
+	o := system{url: os.Getenv("TRUESTOCK_ODOO_URL"), key: os.Getenv("TRUESTOCK_ODOO_KEY"), database: os.Getenv("TRUESTOCK_ODOO_DATABASE"), login: os.Getenv("TRUESTOCK_ODOO_LOGIN")}
+	if o.url == "" || o.key == "" {
+		t.Skip("TRUESTOCK_ODOO_URL and TRUESTOCK_ODOO_KEY (and below 19 TRUESTOCK_ODOO_DATABASE and TRUESTOCK_ODOO_LOGIN) name no Odoo to try this on")
 	}
-	with := settings(url, settingKey, key, settingPartner, customer, settingDatabase, os.Getenv("TRUESTOCK_ODOO_DATABASE"), settingLogin, os.Getenv("TRUESTOCK_ODOO_LOGIN"), settingPace, "20")
-	c, err := Info().Open(connectors.Env{Timeout: time.Minute}, connectors.SystemOfRecordRole, with)
+	release := os.Getenv("TRUESTOCK_RECORD")
+	if release == "" {
+		o.suite(t, fmt.Sprint(time.Now().Unix()), nil)
+		return
+	}
+	_, host, _ := strings.Cut(strings.TrimRight(o.url, "/"), "://")
+	scrub := []string{host, "odoo.example", o.key, recorded.key}
+	if o.database != "" {
+		scrub = append(scrub, o.database, recorded.database, `"`+o.login+`"`, `"`+recorded.login+`"`)
+	}
+	o.way = connectortest.Record(t, release, scrub...)
+	o.suite(t, release, connectortest.NotRecorded())
+}
+
+// recorded is what the recordings call an Odoo.
+var recorded = system{url: "https://odoo.example", key: "recorded-key", database: "recorded-database", login: "recorded-login"}
+
+// The suite against what Odoos answered.
+func TestRecorded(t *testing.T) {
+	connectortest.Recordings(t, func(t *testing.T, way http.RoundTripper) {
+		o := recorded
+		o.way = way
+		_, release, _ := strings.Cut(t.Name(), "/")
+		o.suite(t, release, connectortest.NotRecorded())
+	})
+}
+
+// system is an Odoo, and the way to it; nil means the network.
+type system struct {
+	url, key, database, login string
+	way                       http.RoundTripper
+}
+
+// suite runs the suite but for some cases, on products of the run.
+func (o system) suite(t *testing.T, run string, but map[string]string) {
+	with := settings(o.url, settingKey, o.key, settingDatabase, o.database, settingLogin, o.login, settingPace, "20")
+	c, err := Info().Open(connectors.Env{Transport: o.way, Timeout: time.Minute}, connectors.SystemOfRecordRole, with)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	// What the products left behind is tidied up through it.
+	t.Cleanup(func() { _ = c.Close() })
 	l := &live{record: c.(*record)}
 	if l.d, err = l.speak(t.Context(), "live"); err != nil {
 		t.Fatal(err)
 	}
-	run := fmt.Sprint(time.Now().Unix())
+	var customers []int64
+	l.call(t, "res.partner", "create", nil, nil, &customers, argument{"vals_list", []any{map[string]any{"name": "truestock suite"}}})
+	with[settingPartner] = fmt.Sprint(customers[0])
 	skus := []string{"TRUESTOCK-A-" + run, "TRUESTOCK-B-" + run}
 	products := map[string]int64{}
 	for _, sku := range skus {
 		products[sku] = l.product(t, sku)
 		l.receive(t, products[sku], 100)
 	}
-	connectortest.RunSystemOfRecord(t, connectortest.Fixture{Serial: true, New: func(t *testing.T) connectortest.Server {
+	connectortest.RunSystemOfRecord(t, connectortest.Fixture{Serial: true, Skip: but, New: func(t *testing.T) connectortest.Server {
 		l.clean(t)
 		return connectortest.Server{
+			Transport: o.way,
 			Open: func(env connectors.Env) (connectors.Connection, error) {
 				return Info().Open(env, connectors.SystemOfRecordRole, with)
 			},
-			Secrets:      []string{key, hookKey},
+			Secrets:      []string{o.key, hookKey},
 			Writes:       writes,
 			SKUs:         skus,
 			Level:        func(sku string) stock.Quantity { return l.level(t, products[sku]) },
@@ -84,6 +125,9 @@ func (l *live) product(t *testing.T, sku string) int64 {
 	}
 	var made []int64
 	l.call(t, "product.product", "create", nil, nil, &made, argument{"vals_list", []any{values}})
+	t.Cleanup(func() {
+		l.call(t, "product.product", "write", made, nil, nil, argument{"vals", map[string]any{"active": false}})
+	})
 	return made[0]
 }
 
