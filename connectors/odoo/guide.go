@@ -20,7 +20,7 @@ func guide() connectors.Guide {
 			"Choose `available_quantity` or `free_qty` only where deliveries are reserved at confirmation (Inventory → Configuration → Operations Types): what is sold and not reserved is still in these numbers.",
 			"Give every product a unique Internal Reference, or set `sku` to `barcode`. Products that are sold in fractions are left out by `exclude_units`.",
 			"For 17 and later, in the settings of Technical → Automation Rules, make a rule on Quants (stock.quant) and one on Transfers (stock.picking), On save, with the action Send Webhook Notification, " +
-				"to the webhook address of the connection with `?key=` and the word of `webhook_keys` behind it. Tick the field Last Updated on (write_date). Without rules, levels are read every `timings.levels` and by reconciliation only: set it to minutes then.",
+				"to the webhook address of the connection with `?key=` and the word of `webhook_keys` behind it. Tick the field Last Updated on (write_date). Without rules, levels are read every `timings.levels` and deliveries are asked for every `timings.order_status`, or by reconciliation: set both to minutes then.",
 			"Leave Settings → Sales → Lock Confirmed Sales off: a locked order cannot be cancelled.",
 		},
 		Scopes: []string{"Sales: User: All Documents", "Inventory: User"},
