@@ -41,6 +41,7 @@ func guide() connectors.Guide {
 			"delete a draft that a lost call left over: it reserves nothing, and can be deleted by hand",
 		},
 		Evidence: []connectors.Evidence{
+			{By: connectors.Recorded, What: "the suite against a distribution of ERPNext 15 of December 2024; with its faults and callers side by side it was run there too", Test: "connectors/erpnext TestRecorded"},
 			{By: connectors.Conformance, What: "shipments of a Delivery Note that covers several orders, and of none of ours", Test: "connectors/erpnext TestShipments"},
 			{By: connectors.Conformance, What: "the whole suite, on hand and available, against a pretend ERPNext written from the sources", Test: "connectors/erpnext TestConformance"},
 			{By: connectors.Vectors, What: "the signature of a webhook, over a body as Python writes it", Test: "connectors/erpnext TestWebhook"},
@@ -48,7 +49,7 @@ func guide() connectors.Guide {
 			{By: connectors.Conformance, What: "every kind of bad input, and what the error tells to do", Test: "connectors/erpnext TestBadInput"},
 		},
 		Unproven: []string{
-			"a real ERPNext: TestLive runs the suite against one when its address and keys are given by environment, and no run is part of the evidence. Exchanges were not recorded either",
+			"ERPNext 14 and 16, and webhooks that an ERPNext sent: TestLive runs the suite against one when its address and keys are given by environment",
 			"that the address of Update Items, erpnext.controllers.accounts_controller.update_child_qty_rate, is the same in every version; where it is not, a cancellation in part is refused and the order stays as it is",
 			"sites with Do Not Reserve Sales Order Qty on Sales Return: their reserved_qty lacks what came back, and a returned order then stands as if its units were still set aside",
 		},
