@@ -17,6 +17,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/truestock/truestock/connectors"
 )
 
 // recordings is the folder of a connector's package with what real systems answered, one file for each release.
@@ -199,4 +201,34 @@ func (p *player) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	p.t.Errorf("not recorded: %s %s; recorded next: %s", request, body, next)
 	return nil, fmt.Errorf("not recorded: %s", request)
+}
+
+// Deliveries runs a test on every webhook in testdata/delivered: one that a real system sent to us, as it came. Its secret was
+// made for the occasion.
+func Deliveries(t *testing.T, run func(t *testing.T, r connectors.Request)) {
+	files, err := filepath.Glob("testdata/delivered/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no delivery is in testdata/delivered: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
+			var d struct {
+				Path, Body string
+				Header     map[string]string
+			}
+			text, err := os.ReadFile(file)
+			if err == nil {
+				err = json.Unmarshal(text, &d, json.MatchCaseInsensitiveNames(true))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, query, _ := strings.Cut(d.Path, "?")
+			header := http.Header{}
+			for name, value := range d.Header {
+				header.Set(name, value)
+			}
+			run(t, connectors.Request{Method: http.MethodPost, RawQuery: query, Header: header, Body: []byte(d.Body), At: time.Now()})
+		})
+	}
 }

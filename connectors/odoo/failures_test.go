@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/connectortest"
 	"github.com/truestock/truestock/stock"
 )
 
@@ -202,6 +203,23 @@ func TestSettings(t *testing.T) {
 	if _, err := Info().Open(connectors.Env{}, connectors.SystemOfRecordRole, settings("http://odoo.example", settingAPI, apiJSONRPC, settingLogin, "")); err == nil {
 		t.Error("JSON-RPC without a login was taken")
 	}
+}
+
+// What Odoos sent is known by the word behind the address, and makes us look.
+func TestDelivered(t *testing.T) {
+	r, others := connect(t, newPretend(18), settingWebhookKeys, "averylongrandomword"), connect(t, newPretend(18))
+	connectortest.Deliveries(t, func(t *testing.T, request connectors.Request) {
+		d, err := r.VerifyWebhook(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := r.DecodeWebhook(d, request.Body); err != nil || !n.Pull {
+			t.Errorf("%+v, %v", n, err)
+		}
+		if _, err := others.VerifyWebhook(request); !errors.Is(err, connectors.ErrSignature) {
+			t.Errorf("with another key: %v", err)
+		}
+	})
 }
 
 func TestWebhook(t *testing.T) {

@@ -45,6 +45,7 @@ func guide() connectors.Guide {
 		},
 		Evidence: []connectors.Evidence{
 			{By: connectors.Recorded, What: "the suite against Odoo 16 and 18 over JSON-RPC and Odoo 19 over JSON-2, with the applications Sales and Inventory; with its faults and callers side by side it was run there too", Test: "connectors/odoo TestRecorded"},
+			{By: connectors.Recorded, What: "webhooks that Odoo 18 sent when stock and a delivery changed", Test: "connectors/odoo TestDelivered"},
 			{By: connectors.Conformance, What: "the whole suite over JSON-2, against a pretend Odoo 19 written from the sources", Test: "connectors/odoo TestConformanceJSON2"},
 			{By: connectors.Conformance, What: "the whole suite over JSON-RPC, against a pretend Odoo 16", Test: "connectors/odoo TestConformanceJSONRPC"},
 			{By: connectors.Conformance, What: "part deliveries, back orders, deliveries in two steps, returns, kits, lowered lines and orders cancelled in Odoo, in 16, 17, 18 and 19", Test: "connectors/odoo TestStanding"},

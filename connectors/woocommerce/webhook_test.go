@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/truestock/truestock/connectors"
+	"github.com/truestock/truestock/connectors/connectortest"
 )
 
 // The vector was computed apart from the connector.
@@ -29,6 +30,28 @@ func TestWebhookVector(t *testing.T) {
 	if n, err := s.DecodeWebhook(d, body); err != nil || !n.Pull || len(n.Facts) != 0 {
 		t.Errorf("%+v, %v", n, err)
 	}
+}
+
+// What shops sent is known as theirs, and makes us look.
+func TestDelivered(t *testing.T) {
+	s := connect(t, newPretend(), settingWebhookSecrets, "recordedsecret")
+	others := connect(t, newPretend(), settingWebhookSecrets, "another")
+	connectortest.Deliveries(t, func(t *testing.T, r connectors.Request) {
+		d, err := s.VerifyWebhook(r)
+		if err != nil || d.Type != r.Header.Get(headerTopic) {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		if n, err := s.DecodeWebhook(d, r.Body); err != nil || !n.Pull {
+			t.Errorf("%+v, %v", n, err)
+		}
+		if _, err := others.VerifyWebhook(r); !errors.Is(err, connectors.ErrSignature) {
+			t.Errorf("with another secret: %v", err)
+		}
+		r.Body = append(r.Body, ' ')
+		if _, err := s.VerifyWebhook(r); !errors.Is(err, connectors.ErrSignature) {
+			t.Errorf("changed: %v", err)
+		}
+	})
 }
 
 // Two events within one second share their delivery id.

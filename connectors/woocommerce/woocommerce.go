@@ -120,6 +120,7 @@ func guide() connectors.Guide {
 			{By: connectors.Conformance, What: "errors of single items inside HTTP 200", Test: "connectors/woocommerce TestErrorsInsideABatch"},
 			{By: connectors.Conformance, What: "the shop's error codes, firewalls, caches and answers that are none", Test: "connectors/woocommerce TestErrorsOfTheShop"},
 			{By: connectors.Conformance, What: "webhooks that are made, disabled by the shop and enabled again", Test: "connectors/woocommerce TestSubscriptions"},
+			{By: connectors.Recorded, What: "webhooks that a shop of WooCommerce 7.1.1 sent", Test: "connectors/woocommerce TestDelivered"},
 			{By: connectors.Vectors, What: "the signature of a webhook", Test: "connectors/woocommerce TestWebhookVector"},
 		},
 		Unproven: []string{
