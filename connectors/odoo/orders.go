@@ -254,7 +254,8 @@ func (r *record) sameContent(ctx context.Context, op string, d *dialect, order *
 }
 
 // CancelOrder implements connectors.SystemOfRecord. A part is cancelled by lowering what the line is to deliver; Odoo lowers
-// the delivery with it. What was shipped stays.
+// the delivery with it. What has left stays: Odoo would cancel an order whose goods are on their way, and nobody would look for
+// them. The rest is cancelled, and the error says what has left.
 func (r *record) CancelOrder(ctx context.Context, key string, lines []connectors.CancelLine) error {
 	const op = "cancel order"
 	release, err := r.hold(ctx, key)
@@ -282,18 +283,30 @@ func (r *record) CancelOrder(ctx context.Context, key string, lines []connectors
 			lines = append(lines, connectors.CancelLine{LineID: l.lineID, Cancelled: l.ordered})
 		}
 	}
+	gone, err := r.gone(ctx, op, d, order, have)
+	if err != nil {
+		return err
+	}
 	whole := true
 	var changes []any
+	var late error
 	for i := range have {
 		l := &have[i]
 		at := slices.IndexFunc(lines, func(c connectors.CancelLine) bool { return c.LineID == l.lineID })
 		if at >= 0 && lines[at].Cancelled > l.cancelled {
-			if lines[at].Cancelled > l.ordered {
-				return connectors.Rejectedf(op, "", "%d of line %s are to be cancelled, and only %d were ordered", lines[at].Cancelled, l.lineID, l.ordered)
+			want := lines[at].Cancelled
+			if want > l.ordered {
+				return connectors.Rejectedf(op, "", "%d of line %s are to be cancelled, and only %d were ordered", want, l.lineID, l.ordered)
 			}
-			l.cancelled = lines[at].Cancelled
-			l.now = min(l.now, l.ordered-l.cancelled)
-			changes = append(changes, []any{1, l.id, map[string]any{"name": l.text(), "product_uom_qty": l.now}})
+			if rest := max(l.cancelled, l.ordered-gone[l.id]); rest < want {
+				late = connectors.Rejectedf(op, "", "%d of line %s of order %s had left before the cancellation: take them back by a return of the delivery in Odoo", gone[l.id], l.lineID, order.Name)
+				want = rest
+			}
+			if want > l.cancelled {
+				l.cancelled = want
+				l.now = min(l.now, l.ordered-l.cancelled)
+				changes = append(changes, []any{1, l.id, map[string]any{"name": l.text(), "product_uom_qty": l.now}})
+			}
 		}
 		whole = whole && l.cancelled == l.ordered
 	}
@@ -314,7 +327,10 @@ func (r *record) CancelOrder(ctx context.Context, key string, lines []connectors
 			return r.hint(err, aboutLocked)
 		}
 	}
-	return r.deliveriesFollow(ctx, op, d, order, have)
+	if err := r.deliveriesFollow(ctx, op, d, order, have); err != nil {
+		return err
+	}
+	return late
 }
 
 const aboutLocked = "where the order is locked, unlock it in Odoo; Settings → Sales → Lock Confirmed Sales locks every order"

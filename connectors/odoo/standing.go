@@ -219,6 +219,25 @@ func (r *record) OrderStanding(ctx context.Context, key string) (connectors.Stan
 	return out, nil
 }
 
+// gone is how much of each line of a confirmed order has left and not come back, by the line's number. A line that cannot be
+// counted, such as one of a kit, is left out.
+func (r *record) gone(ctx context.Context, op string, d *dialect, order *orderRow, lines []orderLine) (map[int64]stock.Quantity, error) {
+	if order.State != stateSale && order.State != stateDone {
+		return nil, nil
+	}
+	all, err := r.moves(ctx, op, d, lines)
+	if err != nil {
+		return nil, err
+	}
+	out := map[int64]stock.Quantity{}
+	for _, l := range lines {
+		if s, err := r.sumUp(d, l, nil, all); err == nil {
+			out[l.id] = max(0, s.gone-s.restocked)
+		}
+	}
+	return out, nil
+}
+
 // deliveriesFollow checks that the open deliveries ask for no more than the lines. Odoo lowers them by itself; a module, or
 // a delivery that is being picked, may keep it from doing so.
 func (r *record) deliveriesFollow(ctx context.Context, op string, d *dialect, order *orderRow, lines []orderLine) error {

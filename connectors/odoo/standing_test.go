@@ -143,6 +143,28 @@ func TestCancelledAndRejected(t *testing.T) {
 	}
 }
 
+// Odoo would cancel an order whose goods have left. We cancel the rest, and say what has left.
+func TestWhatHasLeftIsNotCancelled(t *testing.T) {
+	t.Parallel()
+	p := newPretend(18)
+	r := connect(t, p)
+	if _, err := r.CreateOrder(t.Context(), order("k", 4, 2)); err != nil {
+		t.Fatal(err)
+	}
+	o := p.orderOf("k")
+	p.do(p.open(p.linesOf(o["id"].(int64))[0]["id"].(int64))[0], 3, true)
+	for range 2 {
+		err := r.CancelOrder(t.Context(), "k", nil)
+		if connectors.KindOf(err) != connectors.Rejected || !strings.Contains(err.Error(), `3 of line l"1`) {
+			t.Fatalf("the cancellation ended with %v", err)
+		}
+		got, err := r.OrderStanding(t.Context(), "k")
+		if text := describe(got); err != nil || text != `l"1 c1 r0 @7 s3 a0; l2 c2 r0` || o["state"] != "sale" {
+			t.Errorf("the order is %s and stands at %s (%v)", o["state"], text, err)
+		}
+	}
+}
+
 // A first try that Odoo was slow with shows up after the second has made the order: one is confirmed, the other is not.
 func TestOrderMadeTwiceIsConfirmedOnce(t *testing.T) {
 	t.Parallel()
