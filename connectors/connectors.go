@@ -159,6 +159,8 @@ type RecordCapabilities struct {
 	AmendOrders bool
 	// OrderStatus is true where the connection implements OrderTeller.
 	OrderStatus bool
+	// Changes is true where the connection implements ChangeTeller.
+	Changes bool
 	// CorrectStock is true where the connection implements StockCorrector.
 	CorrectStock bool
 	// ListensOnly is true where the system only sends webhooks: it is asked nothing and told nothing.
@@ -283,6 +285,13 @@ type (
 		// does not know is Unmapped. A line that the answer leaves out is one of which nothing is told.
 		OrderStanding(ctx context.Context, key string) (Standing, error)
 	}
+	// ChangeTeller says what changed where there are no positions, so that levels are read and orders are asked for when
+	// something happened, and not only when it is their turn.
+	ChangeTeller interface {
+		// Changes tells what may have changed since a mark, that of an answer before. With the empty one, and with one that is
+		// not understood, it begins anew: nothing counts as changed then. Too much may be told, and the same a second time.
+		Changes(ctx context.Context, mark string) (Changes, error)
+	}
 	// StockCorrector books at the system of record by how much a count differed from its books. The same key again does
 	// nothing. The position is that of the booking, as far as the system tells it: a statement at it, or after it, contains
 	// the booking. The movement that the system tells of it has the key in Movement.CorrectionKey, where it can.
@@ -400,6 +409,14 @@ type OrderLine struct {
 	LineID   string         `json:"line_id"`
 	SKU      stock.SKU      `json:"sku"`
 	Quantity stock.Quantity `json:"quantity"`
+}
+
+// Changes is what may have changed at a system of record: levels, and the orders of ours with these keys. Mark is where to go
+// on; it is never empty.
+type Changes struct {
+	Stock     bool
+	OrderKeys []string
+	Mark      string
 }
 
 // CancelLine tells how much of a line is cancelled, as a running total in base units.

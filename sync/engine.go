@@ -251,6 +251,8 @@ type recordState struct {
 	// asked are the orders that the present look for old commitments has asked for, with what came of it; nil between two
 	// looks. Only the one who polls the connection uses it.
 	asked map[OrderKey]string
+	// changed is what the system said has changed, as far as it was not asked for. Only the one who polls the connection uses it.
+	changed connectors.Changes
 	// caps is what the system told this process, remembered what it told an earlier one.
 	caps, remembered *connectors.RecordCapabilities
 }

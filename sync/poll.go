@@ -28,6 +28,7 @@ const (
 	listingsFeed     = "listings"
 	capabilitiesFeed = "capabilities"
 	ordersAskedFeed  = "orders asked for"
+	changesFeed      = "changes"
 	rulesFeed        = "rules"
 	rulesChangedFeed = "rules changed"
 )
@@ -90,6 +91,10 @@ func (e *Engine) askRecord(ctx context.Context, r *recordState, hinted bool) err
 	if caps.ListensOnly {
 		r.forget()
 		return e.watchCommitments(ctx, r)
+	}
+	// Orders are asked for before the levels are read: those then contain what the answers tell.
+	if err := e.askChanges(ctx, r, caps); err != nil {
+		return err
 	}
 	due, err := e.feedDue(ctx, r.id, levelsFeed)
 	if err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -310,6 +312,96 @@ func TestAnOrderThatIsNotKnownIsPassedOver(t *testing.T) {
 		open, err := h.engine.Incidents(h.ctx, true, 0, 10)
 		if err != nil || len(open) != 1 || open[0].Subject != f.key || !strings.Contains(open[0].Message, "gives no answer") {
 			t.Errorf("the incidents are %+v (%v)", open, err)
+		}
+		h.sound()
+	})
+}
+
+// changing is a warehouse that says what changed.
+type changing struct {
+	connectors.SystemOfRecord
+	connectors.WebhookReceiver
+	mu    sync.Mutex
+	keys  []string // from now on, in the order of their changes
+	stock bool
+	fails bool
+}
+
+func (c *changing) Capabilities(ctx context.Context) (connectors.RecordCapabilities, error) {
+	caps, err := c.SystemOfRecord.Capabilities(ctx)
+	caps.Changes = true
+	return caps, err
+}
+
+func (c *changing) OrderStanding(ctx context.Context, key string) (connectors.Standing, error) {
+	c.mu.Lock()
+	fails := c.fails
+	c.mu.Unlock()
+	if fails {
+		return connectors.Standing{}, &connectors.Error{Kind: connectors.Retryable, Op: "ask for an order", Err: errors.New("busy")}
+	}
+	return c.SystemOfRecord.(connectors.OrderTeller).OrderStanding(ctx, key)
+}
+
+// Changes implements connectors.ChangeTeller: the mark is how many changes there were.
+func (c *changing) Changes(_ context.Context, mark string) (connectors.Changes, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, err := strconv.Atoi(mark)
+	if err != nil {
+		n = len(c.keys)
+	}
+	told := connectors.Changes{Stock: c.stock, OrderKeys: slices.Clone(c.keys[n:]), Mark: strconv.Itoa(len(c.keys))}
+	c.stock = false
+	return told, nil
+}
+
+func (c *changing) change(fails bool, keys ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fails, c.stock, c.keys = fails, true, append(c.keys, keys...)
+}
+
+// A system of record that says what changed needs no webhooks: shipments are known with the next poll, also those that
+// could not be asked for at first, and those of before a restart.
+func TestWhatChangedIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := answering("on_hand")
+		o.timings.OrderStatus, o.timings.Levels = 1000*time.Hour, 1000*time.Hour
+		h := newHouse(t, o)
+		defer h.close()
+		c := &changing{SystemOfRecord: h.config.Records[0].System, WebhookReceiver: h.config.Records[0].System.(connectors.WebhookReceiver)}
+		h.config.Records[0].System = c
+		h.start()
+		h.stocked("TEA", 200)
+		h.settled()
+		var keys []string
+		for range 60 {
+			keys = append(keys, orderKey("shop", h.buy("shop", "TEA", 1)))
+		}
+		h.settled()
+		h.trouble.setLost("shipment.shipped", true)
+		h.trouble.setLost("stock.level", true)
+		h.warehouse.Ship(keys[0])
+		c.change(false, keys[0], "shop:unknown", "no key")
+		time.Sleep(6 * time.Minute)
+		h.settled()
+		h.item("TEA", 199, 59, 140)
+
+		h.warehouse.ShipAll()
+		c.change(true, keys[1:]...)
+		time.Sleep(6 * time.Minute)
+		h.item("TEA", 199, 59, 140)
+		h.restart()
+		c.change(false)
+		time.Sleep(12 * time.Minute)
+		h.settled()
+		h.item("TEA", 140, 0, 140)
+		h.shows("shop", "TEA", 140)
+		h.trouble.asked()
+		time.Sleep(time.Hour)
+		if n := h.trouble.asked(); n > 0 {
+			t.Errorf("%d orders were asked for although nothing changed", n)
 		}
 		h.sound()
 	})

@@ -15,13 +15,16 @@ import (
 // A webhook about an order that is lost for good cannot be asked for where there are no positions. What can be asked,
 // where the system of record offers it, is how the order stands. So orders of which something is still to come, and of
 // which nothing was heard for Timings.OrderStatus, are asked for: slowly, by rounds that go on where they stopped, in every
-// reconciliation, and before silence becomes an incident.
+// reconciliation, and before silence becomes an incident. Where the system of record says what changed, the orders that it
+// names are asked for at once.
 
 const (
 	// askBatch is how many orders are asked for in one pass.
 	askBatch = 20
 	// askLook is how many orders are looked at in one pass.
 	askLook = 200
+	// changesBatch is how many orders that changed are asked for in one look, so that levels are read in between.
+	changesBatch = 50
 )
 
 // teller is the way to ask for orders, nil where there is none, or none is needed: with positions, movements tell all.
@@ -98,6 +101,61 @@ func (e *Engine) askSilent(ctx context.Context, r *recordState, after OrderKey, 
 		last = o.Key()
 	}
 	return last, len(orders) < askLook, nil
+}
+
+// askChanges asks a system of record what changed since the look before: the levels are then read with this look, and the
+// orders that it names are asked for. What does not fit into one look is left to the next one; the bookmark of the feed moves
+// when all were asked for.
+func (e *Engine) askChanges(ctx context.Context, r *recordState, caps connectors.RecordCapabilities) error {
+	t, ok := r.System.(connectors.ChangeTeller)
+	if !ok || !caps.Changes || caps.Positions {
+		return nil
+	}
+	if len(r.changed.OrderKeys) == 0 {
+		mark, err := e.store.Bookmark(ctx, r.id, changesFeed)
+		if err != nil {
+			return fmt.Errorf("look up since when %s is asked what changed: %w", r.id, err)
+		}
+		if r.changed, err = t.Changes(ctx, mark); err != nil {
+			return err
+		}
+		if r.changed.Stock {
+			r.wish(true, false)
+		}
+	}
+	for asked := 0; asked < changesBatch && len(r.changed.OrderKeys) > 0; asked++ {
+		if err := e.askChanged(ctx, r, r.changed.OrderKeys[0]); err != nil {
+			return err
+		}
+		r.changed.OrderKeys = r.changed.OrderKeys[1:]
+	}
+	if len(r.changed.OrderKeys) > 0 {
+		r.ask()
+		return nil
+	}
+	if err := e.store.SetBookmark(ctx, r.id, changesFeed, r.changed.Mark); err != nil {
+		return fmt.Errorf("note since when %s is asked what changed: %w", r.id, err)
+	}
+	return nil
+}
+
+// askChanged asks for an order that is said to have changed, where it is one of ours.
+func (e *Engine) askChanged(ctx context.Context, r *recordState, key string) error {
+	channel, id, ok := mapping.ParseOrderKey(key)
+	if !ok || r.teller() == nil {
+		return nil
+	}
+	o, _, err := e.store.OrderByKey(ctx, OrderKey{Channel: channel, OrderID: id})
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("load order %s: %w", key, err)
+	}
+	if _, err := e.askFor(ctx, r, o); err != nil && !final(err) {
+		return err
+	}
+	return nil
 }
 
 // askFor asks a system of record how an order stands, and stores the answer where it is news. It returns the instant that

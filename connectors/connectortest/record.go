@@ -92,6 +92,9 @@ func recordCases() []testCase {
 			if can.OrderStatus && !tells {
 				t.Error("OrderStatus is claimed, and the connection is no OrderTeller")
 			}
+			if _, tells := r.(connectors.ChangeTeller); can.Changes && !tells {
+				t.Error("Changes is claimed, and the connection is no ChangeTeller")
+			}
 			if !can.OrderStatus && tells {
 				before, _ := s.wire.count()
 				_, err := teller.OrderStanding(t.Context(), "k")
@@ -253,6 +256,7 @@ func recordCases() []testCase {
 			wantKind(t, r.CancelOrder(t.Context(), "suite:no-such-order", nil), connectors.Unmapped, connectors.Rejected)
 		}},
 		{"OrderStandsAsItStands", orderStands},
+		{"ChangesAreTold", changesAreTold},
 		{"ConcurrentUse", func(t T, f fixture) {
 			s, r := record(t, f)
 			var group sync.WaitGroup
@@ -354,6 +358,53 @@ func orderStands(t T, f fixture) {
 		if cancelled, shipped := ask(); cancelled != 1 || shipped != sent || sent == 0 {
 			t.Errorf("%d units were shipped, and %d are cancelled and %d shipped", sent, cancelled, shipped)
 		}
+	}
+}
+
+// changesAreTold sees that what happens after a mark is told with it: goods that come in, and an order that is sent.
+func changesAreTold(t T, f fixture) {
+	s, r := record(t, f)
+	teller, tells := r.(connectors.ChangeTeller)
+	if !tells || !must2(t, r.Capabilities).Changes {
+		t.Skip("the system of record does not tell what changed")
+	}
+	need(t, s.Receive != nil && s.ShipOrder != nil, "Receive with ShipOrder")
+	look := func(mark string) connectors.Changes {
+		t.Helper()
+		c, err := teller.Changes(t.Context(), mark)
+		if must(t, "ask what changed", c, err); c.Mark == "" {
+			t.Fatal("the answer has no mark to go on from")
+		}
+		return c
+	}
+	first := look("")
+	if first.Stock || len(first.OrderKeys) > 0 {
+		t.Errorf("with the first mark %+v is told as changed", first)
+	}
+	var quiet connectors.Changes
+	for range 3 {
+		quiet = look(first.Mark)
+	}
+	if quiet.Stock || len(quiet.OrderKeys) > 0 {
+		t.Errorf("nothing happens, and %+v is told as changed again and again", quiet)
+	}
+	s.Receive(s.SKUs[0], 5)
+	came := look(quiet.Mark)
+	if !came.Stock {
+		t.Error("goods came in, and no level is told as changed")
+	}
+	o := newOrder(s, "suite:changed")
+	if _, err := r.CreateOrder(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if s.ShipOrder(o.Key) == 0 {
+		t.Fatal("nothing of the order could be sent")
+	}
+	if sent := look(came.Mark); !sent.Stock || !slices.Contains(sent.OrderKeys, o.Key) {
+		t.Errorf("an order was sent, and %+v is told as changed", sent)
+	}
+	if anew := look("no mark of ours"); anew.Stock || len(anew.OrderKeys) > 0 {
+		t.Errorf("with a mark that makes no sense %+v is told as changed", anew)
 	}
 }
 

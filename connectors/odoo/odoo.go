@@ -132,6 +132,10 @@ type record struct {
 	hintedAt time.Time
 	expireAt time.Time
 
+	// told counts on how many looks a change was told, as far as the next look may find it again.
+	changesMu sync.Mutex
+	told      map[string]int
+
 	// orders keeps two calls about one order apart.
 	orders [stripes]chan struct{}
 }
@@ -139,6 +143,7 @@ type record struct {
 var (
 	_ connectors.SystemOfRecord  = (*record)(nil)
 	_ connectors.OrderTeller     = (*record)(nil)
+	_ connectors.ChangeTeller    = (*record)(nil)
 	_ connectors.WebhookReceiver = (*record)(nil)
 )
 
@@ -234,7 +239,7 @@ func (r *record) Close() error { return r.client.Close() }
 // Capabilities implements connectors.SystemOfRecord. The basis is that of the number chosen. There are no positions: ids
 // and dates of Odoo's records are given before the commit, so that a later one can become visible earlier.
 func (r *record) Capabilities(ctx context.Context) (connectors.RecordCapabilities, error) {
-	return connectors.RecordCapabilities{Basis: bases[r.number], OrderStatus: true}, ctx.Err()
+	return connectors.RecordCapabilities{Basis: bases[r.number], OrderStatus: true, Changes: true}, ctx.Err()
 }
 
 // Check implements connectors.Connection. It proves the key, the rights to everything that the connector needs, the

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -32,6 +33,7 @@ type pretend struct {
 
 	mu     sync.Mutex
 	tables map[string][]row
+	dated  map[string]string // what a record was when it got its write_date
 	next   int64
 	writes int
 	calls  []string
@@ -58,11 +60,11 @@ func (p *pretend) schema() map[string]map[string]string {
 		"product.product":   {"id": "integer", "default_code": "char", "barcode": "char", "display_name": "char", "uom_id": "uom.uom", "categ_id": "product.category", "active": "boolean", "qty_available": "float", "free_qty": "float"},
 		"uom.uom":           {"id": "integer", "display_name": "char"},
 		"product.category":  {"id": "integer", "display_name": "char"},
-		"stock.quant":       {"id": "integer", "product_id": "product.product", "location_id": "stock.location", "quantity": "float", "reserved_quantity": "float"},
-		"sale.order":        {"id": "integer", "name": "char", "state": "selection", "client_order_ref": "char", "origin": "char", "partner_id": "res.partner", "warehouse_id": "stock.warehouse"},
+		"stock.quant":       {"write_date": "datetime", "id": "integer", "product_id": "product.product", "location_id": "stock.location", "quantity": "float", "reserved_quantity": "float"},
+		"sale.order":        {"write_date": "datetime", "id": "integer", "name": "char", "state": "selection", "client_order_ref": "char", "origin": "char", "partner_id": "res.partner", "warehouse_id": "stock.warehouse"},
 		"sale.order.line":   {"id": "integer", "name": "text", "order_id": "sale.order", "product_id": "product.product", "product_uom_qty": "float", "sequence": "integer"},
 		"stock.picking":     {"id": "integer", "display_name": "char"},
-		"stock.move":        {"id": "integer", "sale_line_id": "sale.order.line", "product_id": "product.product", "state": "selection", "location_id": "stock.location", "location_dest_id": "stock.location", "picking_id": "stock.picking", "product_uom_qty": "float", "product_qty": "float"},
+		"stock.move":        {"write_date": "datetime", "id": "integer", "sale_line_id": "sale.order.line", "product_id": "product.product", "state": "selection", "location_id": "stock.location", "location_dest_id": "stock.location", "picking_id": "stock.picking", "product_uom_qty": "float", "product_qty": "float"},
 	}
 	if p.major >= 17 {
 		s["stock.move"]["quantity"] = "float"
@@ -81,7 +83,7 @@ func (p *pretend) schema() map[string]map[string]string {
 }
 
 func newPretend(major int) *pretend {
-	p := &pretend{major: major, oldServices: true, json2: major >= 19, next: 1000, tables: map[string][]row{}}
+	p := &pretend{major: major, oldServices: true, json2: major >= 19, next: 1000, tables: map[string][]row{}, dated: map[string]string{}}
 	add := func(model string, rows ...row) { p.tables[model] = append(p.tables[model], rows...) }
 	add("res.partner", row{"id": int64(33), "name": "Marketplaces", "active": true}, row{"id": int64(34), "name": "Gone", "active": false})
 	add("res.users.apikeys", row{"id": int64(1), "name": "truestock", "expiration_date": "2099-01-01 00:00:00"})
@@ -330,12 +332,17 @@ func (p *pretend) run(model, name string, call, context row) any {
 		}
 		return out
 	case "search_read":
+		p.date(model)
 		found := p.search(model, call["domain"].([]any))
-		order, _ := call["order"].(string)
-		if order != "id asc" {
+		slices.SortFunc(found, func(a, b row) int { return int(a["id"].(int64) - b["id"].(int64)) })
+		switch order, _ := call["order"].(string); order {
+		case "id asc":
+		case "write_date desc, id desc":
+			slices.Reverse(found)
+			slices.SortStableFunc(found, func(a, b row) int { return strings.Compare(b["write_date"].(string), a["write_date"].(string)) })
+		default:
 			raise(http.StatusInternalServerError, "builtins.ValueError", "order %q", order)
 		}
-		slices.SortFunc(found, func(a, b row) int { return int(a["id"].(int64) - b["id"].(int64)) })
 		if limit, ok := call["limit"].(float64); ok && int(limit) < len(found) {
 			found = found[:int(limit)]
 		}
@@ -392,6 +399,21 @@ func ids(v any) []int64 {
 	return out
 }
 
+// date gives what changed since it was last asked for the time of now.
+func (p *pretend) date(model string) {
+	if _, dated := p.schema()[model]["write_date"]; !dated {
+		return
+	}
+	for _, r := range p.tables[model] {
+		content := maps.Clone(r)
+		delete(content, "write_date")
+		name, is := fmt.Sprint(model, r["id"]), fmt.Sprint(content)
+		if p.dated[name] != is {
+			p.dated[name], r["write_date"] = is, time.Now().UTC().Format(time.DateTime)
+		}
+	}
+}
+
 func (p *pretend) search(model string, domain []any) []row {
 	hasActive := false
 	for _, leaf := range domain {
@@ -437,8 +459,12 @@ func (p *pretend) fits(model string, r row, leaf []any) bool {
 		return equal(want)
 	case "in":
 		return slices.ContainsFunc(want.([]any), equal)
+	case "!=":
+		return !equal(want)
 	case ">":
 		return value.(int64) > int64(want.(float64))
+	case ">=":
+		return value.(string) >= want.(string)
 	case "child_of":
 		return slices.ContainsFunc(ids(want), func(top int64) bool {
 			return strings.HasPrefix(p.get(kind, value.(int64))["parent_path"].(string), p.get(kind, top)["parent_path"].(string))

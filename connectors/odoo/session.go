@@ -379,3 +379,12 @@ func (d *dialect) search(ctx context.Context, op, model string, domain []any, fi
 	return d.call(ctx, method{op: op, model: model, name: "search_read", args: []argument{
 		{"domain", domain}, {"fields", fields}, {"offset", 0}, {"limit", most}, {"order", "id asc"}}}, out)
 }
+
+// latest reads which record of a model changed last.
+func (d *dialect) latest(ctx context.Context, op, model string, out *[]changeRow) error {
+	var last []changeRow
+	err := d.call(ctx, method{op: op, model: model, name: "search_read", args: []argument{
+		{"domain", []any{[]any{"write_date", "!=", false}}}, {"fields", []string{"id", "write_date"}}, {"offset", 0}, {"limit", 1}, {"order", "write_date desc, id desc"}}}, &last)
+	*out = append(*out, last...)
+	return err
+}

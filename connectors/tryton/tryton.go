@@ -148,6 +148,7 @@ func (b basis) locations(w warehouse) []int64 {
 var (
 	_ connectors.SystemOfRecord = (*erp)(nil)
 	_ connectors.OrderTeller    = (*erp)(nil)
+	_ connectors.ChangeTeller   = (*erp)(nil)
 )
 
 // erp is one connection.
@@ -167,6 +168,10 @@ type erp struct {
 
 	// ordering is held while an order is looked up and made or changed: two calls for one key make one order.
 	ordering sync.Mutex
+
+	// told are the changes that were told, as far as the next look finds them again.
+	changesMu sync.Mutex
+	told      map[string]bool
 }
 
 // open checks the settings; it does no I/O. The error names the setting.
@@ -250,7 +255,7 @@ func (e *erp) Capabilities(ctx context.Context) (connectors.RecordCapabilities, 
 	if _, err := e.login(ctx, "log in", ""); err != nil {
 		return connectors.RecordCapabilities{}, err
 	}
-	return connectors.RecordCapabilities{Basis: e.levels.is, CompleteLevels: true, OrderStatus: true}, nil
+	return connectors.RecordCapabilities{Basis: e.levels.is, CompleteLevels: true, OrderStatus: true, Changes: true}, nil
 }
 
 // Movements implements connectors.SystemOfRecord. Tryton's moves have no sequence: they become true in another order than
