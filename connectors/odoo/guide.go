@@ -20,7 +20,7 @@ func guide() connectors.Guide {
 			"Choose `available_quantity` or `free_qty` only where deliveries are reserved at confirmation (Inventory → Configuration → Operations Types): what is sold and not reserved is still in these numbers.",
 			"Give every product a unique Internal Reference, or set `sku` to `barcode`. Products that are sold in fractions are left out by `exclude_units`.",
 			"For 17 and later, in the settings of Technical → Automation Rules, make a rule on Quants (stock.quant) and one on Transfers (stock.picking), On save, with the action Send Webhook Notification, " +
-				"to the webhook address of the connection with `?key=` and the word of `webhook_keys` behind it. Tick the field Last Updated on (write_date). Without rules, levels are read every `timings.levels` and deliveries are asked for every `timings.order_status`, or by reconciliation: set both to minutes then.",
+				"to the webhook address of the connection with `?key=` and the word of `webhook_keys` behind it. Tick the field Last Updated on (write_date). Without rules, Odoo is asked what changed every `timings.poll`.",
 			"Leave Settings → Sales → Lock Confirmed Sales off: a locked order cannot be cancelled.",
 		},
 		Scopes: []string{"Sales: User: All Documents", "Inventory: User"},
@@ -33,11 +33,11 @@ func guide() connectors.Guide {
 			"orders: looked for before they are made, confirmed, cancelled in whole or in part",
 			"how each order stands: shipped by place over all part deliveries and back orders, reserved, returned, cancelled by us, and rejected by the warehouse: " +
 				"cancelled or lowered in Odoo, or closed without a back order",
+			"with every poll, and soon after a webhook, what changed (write_date): levels are then read, and orders asked for",
 			"tells when the API key expires, and where to make a new one",
 		},
 		Cannot: []string{
 			"be told by a webhook what changed: Odoo signs nothing, tries once, and before 19 tells what may never be committed; a webhook only has truestock look",
-			"notice a change that no webhook told before the next reading of all levels (`timings.levels`)",
 			"deliver kits (phantom bills of materials) as one line: map them as bundles, so that their parts are ordered",
 			"count fractions, or order lines in another unit than the product's own",
 			"book stocktakes into Odoo, or change an order's quantities upwards",

@@ -87,13 +87,13 @@ func guide() connectors.Guide {
 			"Under Administration → Users, create a user with the groups below, and give it the company.",
 			"Give every product that is sold a code of its own, a default unit without digits, a list price, and mark it as salable.",
 			"Put the address, the database and the credentials into the configuration, and run `truestock check`.",
-			"As Tryton sends no webhooks, let it be asked often: set `timings.levels` and `timings.order_status` to a minute or so.",
+			"As Tryton sends no webhooks, it is asked what changed every `timings.poll`, a minute unless set otherwise.",
 		},
 		Scopes: []string{"Sales", "Stock", "Product Administration is not needed: products are only read"},
 		Limits: []string{
 			"Levels are read by 200 products a page, with one call per warehouse and one more where there are several.",
 			"A sale is told by five calls and one more per line: Tryton itself looks up the price and the taxes.",
-			"How an order stands takes two calls.",
+			"How an order stands takes two calls, and what changed two.",
 		},
 		Can: []string{
 			"on hand, available and forecast quantities per warehouse",
@@ -102,7 +102,7 @@ func guide() connectors.Guide {
 			"how an order stands: what was sent, in how many shipments ever, what is set aside, what will not be delivered",
 		},
 		Cannot: []string{
-			"hear of changes at once: levels and orders are asked for",
+			"hear of changes at once: it is asked what changed (create_date, write_date)",
 			"keep products without a code, or those that are counted in fractions such as kilograms",
 			"set prices: those of the product, with Tryton's price lists and taxes, are taken",
 			"tell buyers apart: all orders go to one party, and the buyer stands in the comment",
