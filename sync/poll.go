@@ -92,10 +92,17 @@ func (e *Engine) askRecord(ctx context.Context, r *recordState, hinted bool) err
 		r.forget()
 		return e.watchCommitments(ctx, r)
 	}
-	// Orders are asked for before the levels are read: those then contain what the answers tell.
-	if err := e.askChanges(ctx, r, caps); err != nil {
-		return err
+	// Orders are asked for before the levels are read: those then contain what the answers tell. An order that cannot be asked
+	// for keeps nothing else from being read.
+	changesErr := e.askChanges(ctx, r, caps)
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
+	return errors.Join(changesErr, e.askStock(ctx, r, caps, hinted))
+}
+
+// askStock reads what is due of a system of record, or wished for: articles, levels, movements, silent orders.
+func (e *Engine) askStock(ctx context.Context, r *recordState, caps connectors.RecordCapabilities, hinted bool) error {
 	due, err := e.feedDue(ctx, r.id, levelsFeed)
 	if err != nil {
 		return err

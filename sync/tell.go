@@ -119,19 +119,21 @@ func (e *Engine) askChanges(ctx context.Context, r *recordState, caps connectors
 		if r.changed, err = t.Changes(ctx, mark); err != nil {
 			return err
 		}
-		if r.changed.Stock {
-			r.wish(true, false)
-		}
 	}
 	for asked := 0; asked < changesBatch && len(r.changed.OrderKeys) > 0; asked++ {
-		if err := e.askChanged(ctx, r, r.changed.OrderKeys[0]); err != nil {
+		key := r.changed.OrderKeys[0]
+		r.changed.OrderKeys = r.changed.OrderKeys[1:]
+		if err := e.askChanged(ctx, r, key); err != nil {
+			r.changed.OrderKeys = append(r.changed.OrderKeys, key) // the others have their turn first
 			return err
 		}
-		r.changed.OrderKeys = r.changed.OrderKeys[1:]
 	}
 	if len(r.changed.OrderKeys) > 0 {
 		r.ask()
 		return nil
+	}
+	if r.changed.Stock {
+		r.wish(true, false)
 	}
 	if err := e.store.SetBookmark(ctx, r.id, changesFeed, r.changed.Mark); err != nil {
 		return fmt.Errorf("note since when %s is asked what changed: %w", r.id, err)
