@@ -78,6 +78,8 @@ type Server struct {
 	Receive func(sku string, quantity stock.Quantity)
 	// OrderCount counts the sales orders that the system of record has.
 	OrderCount func() int
+	// OrdersByWebhook is set where what changed of an order is told by webhooks alone.
+	OrdersByWebhook bool
 	// ShipOrder ships everything that can be shipped of an order, and returns how many units that is.
 	ShipOrder func(key string) stock.Quantity
 

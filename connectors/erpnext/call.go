@@ -23,6 +23,7 @@ type query struct {
 	Fields  []string `json:"fields"`
 	Filters []any    `json:"filters"`
 	Order   string   `json:"order_by"`
+	Start   int      `json:"limit_start,omitzero"`
 	Limit   int      `json:"limit_page_length"`
 }
 

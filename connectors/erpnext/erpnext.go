@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/rest"
@@ -91,11 +92,16 @@ type record struct {
 
 	// orders keeps two calls about one order apart.
 	orders [stripes]chan struct{}
+
+	// told are the changes that were told, as far as the next look finds them again.
+	changesMu sync.Mutex
+	told      map[string]bool
 }
 
 var (
 	_ connectors.SystemOfRecord   = (*record)(nil)
 	_ connectors.OrderTeller      = (*record)(nil)
+	_ connectors.ChangeTeller     = (*record)(nil)
 	_ connectors.WebhookReceiver  = (*record)(nil)
 	_ connectors.WebhookCompleter = (*record)(nil)
 )
@@ -152,7 +158,7 @@ func (r *record) Close() error { return r.client.Close() }
 // Capabilities implements connectors.SystemOfRecord. There are no positions: the names and dates of ERPNext's entries are
 // given before the commit, and entries can be dated back.
 func (r *record) Capabilities(ctx context.Context) (connectors.RecordCapabilities, error) {
-	return connectors.RecordCapabilities{Basis: bases[r.number], OrderStatus: true}, ctx.Err()
+	return connectors.RecordCapabilities{Basis: bases[r.number], OrderStatus: true, Changes: true}, ctx.Err()
 }
 
 // Check implements connectors.Connection. It proves the keys, the rights to everything that the connector reads, the

@@ -59,9 +59,10 @@ func fixture(changes ...string) connectortest.Fixture {
 				defer p.mu.Unlock()
 				return len(p.orders)
 			},
-			ShipOrder: p.ship,
-			Sign:      sign,
-			Event:     []byte(`{"doctype": "Delivery Note", "name": "MAT-DN-2026-00001", "modified": "2026-11-26 06:00:00.123456", "event": "on_submit"}`),
+			OrdersByWebhook: true,
+			ShipOrder:       p.ship,
+			Sign:            sign,
+			Event:           []byte(`{"doctype": "Delivery Note", "name": "MAT-DN-2026-00001", "modified": "2026-11-26 06:00:00.123456", "event": "on_submit"}`),
 		}
 	}}
 }

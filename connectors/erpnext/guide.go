@@ -23,13 +23,14 @@ func guide() connectors.Guide {
 		Scopes: []string{"Sales User", "Stock User", "Item Manager (or another role that reads Item)", "Sales Manager, where only that may close orders or use Update Items"},
 		Limits: []string{
 			"5 requests a second unless set otherwise; 200 items a page. A site's own rate_limit answers 429, and is obeyed.",
-			"A webhook is tried three times within about five seconds, and then only noted in Webhook Request Log: what is lost is seen at the next reading of all levels (`timings.levels`).",
+			"A webhook is tried three times within about five seconds, and then only noted in Webhook Request Log: what is lost of stock is seen with the next poll, and of a delivery when its order is asked for (`timings.order_status`).",
 			"A key of an order has at most 140 characters.",
 		},
 		Can: []string{
 			"levels per warehouse, on hand or available",
 			"orders: looked for before they are made, submitted, cancelled in whole or in part; closed where a part was delivered",
 			"shipments with transporter and Transport Receipt No, fetched when a webhook tells of a submitted Delivery Note",
+			"with every poll whether stock moved: levels are then read; and without webhooks which orders changed: they are then asked for",
 			"how each order stands: shipped by warehouse over all Delivery Notes, returns, reserved, cancelled by us, and rejected by the warehouse: cancelled, closed or lowered in ERPNext",
 		},
 		Cannot: []string{

@@ -84,16 +84,17 @@ func suite(t *testing.T, reach map[string]string, way http.RoundTripper, run str
 			Open: func(env connectors.Env) (connectors.Connection, error) {
 				return Info().Open(env, connectors.SystemOfRecordRole, with)
 			},
-			Secrets:     []string{with[settingSecret], hookSecret},
-			Writes:      writes,
-			SKUs:        skus,
-			Level:       func(sku string) stock.Quantity { return l.level(t, sku) },
-			Receive:     func(sku string, quantity stock.Quantity) { l.receive(t, sku, quantity) },
-			OrderPrefix: prefix,
-			OrderCount:  func() int { return l.orders(t, prefix) },
-			ShipOrder:   func(key string) stock.Quantity { return l.ship(t, key) },
-			Sign:        sign,
-			Event:       []byte(`{"doctype": "Delivery Note", "name": "DN-1", "modified": "m", "event": "on_submit"}`),
+			Secrets:         []string{with[settingSecret], hookSecret},
+			Writes:          writes,
+			SKUs:            skus,
+			Level:           func(sku string) stock.Quantity { return l.level(t, sku) },
+			Receive:         func(sku string, quantity stock.Quantity) { l.receive(t, sku, quantity) },
+			OrderPrefix:     prefix,
+			OrderCount:      func() int { return l.orders(t, prefix) },
+			OrdersByWebhook: true,
+			ShipOrder:       func(key string) stock.Quantity { return l.ship(t, key) },
+			Sign:            sign,
+			Event:           []byte(`{"doctype": "Delivery Note", "name": "DN-1", "modified": "m", "event": "on_submit"}`),
 		}
 	}})
 }

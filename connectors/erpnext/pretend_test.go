@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -35,7 +36,11 @@ type pretend struct {
 	notes  []doc // rows of Delivery Notes
 	next   int
 	writes int
+	dated  map[string]change
 }
+
+// change is what a document was when it got its date.
+type change struct{ is, at string }
 
 type doc = map[string]any
 
@@ -47,7 +52,7 @@ const (
 )
 
 func newPretend() *pretend {
-	p := &pretend{}
+	p := &pretend{dated: map[string]change{}}
 	item := func(code, unit string, more doc) {
 		i := doc{"name": code, "item_name": "The " + code, "item_group": "Products", "stock_uom": unit, "is_stock_item": 1, "disabled": 0, "has_variants": 0}
 		maps.Copy(i, more)
@@ -191,11 +196,27 @@ func (p *pretend) table(doctype string) (rows []doc, fields []string) {
 			fields = append(fields, "truestock_lines")
 		}
 		return p.orders, fields
+	case "Stock Ledger Entry":
+		for _, b := range p.bins {
+			rows = append(rows, doc{"name": "sle of " + b["name"].(string), "actual_qty": b["actual_qty"]})
+		}
+		return rows, []string{"name", "actual_qty"}
 	case "Delivery Note Item":
 		return p.notes, []string{"name", "parent", "so_detail", "against_sales_order", "docstatus", "warehouse", "stock_qty", "creation"}
 	}
 	raise(http.StatusNotFound, "DoesNotExistError", "DocType %s not found", doctype)
 	return nil, nil
+}
+
+// date gives what changed since it was last asked for the time of now.
+func (p *pretend) date(doctype string, row doc) {
+	content := maps.Clone(row)
+	delete(content, "modified")
+	name, is := doctype+fmt.Sprint(row["name"]), fmt.Sprint(content)
+	if p.dated[name].is != is {
+		p.dated[name] = change{is, time.Now().Format("2006-01-02 15:04:05.000000")}
+	}
+	row["modified"] = p.dated[name].at
 }
 
 // reserved is get_reserved_qty of stock_balance.py.
@@ -248,7 +269,7 @@ func (p *pretend) change() {
 
 func (p *pretend) list(in doc) []doc {
 	for name := range in {
-		if !slices.Contains([]string{"doctype", "parent", "fields", "filters", "order_by", "limit_page_length"}, name) {
+		if !slices.Contains([]string{"doctype", "parent", "fields", "filters", "order_by", "limit_start", "limit_page_length"}, name) {
 			raise(http.StatusInternalServerError, "TypeError", "unexpected keyword argument %q", name)
 		}
 	}
@@ -258,7 +279,10 @@ func (p *pretend) list(in doc) []doc {
 		raise(http.StatusForbidden, "PermissionError", "no parent")
 	}
 	rows, known := p.table(doctype)
-	known = append(known, "creation")
+	known = append(known, "creation", "modified")
+	for _, row := range rows {
+		p.date(doctype, row)
+	}
 	asked := slices.Clone(in["fields"].([]any))
 	for _, f := range in["filters"].([]any) {
 		asked = append(asked, f.([]any)[0])
@@ -288,8 +312,14 @@ func (p *pretend) list(in doc) []doc {
 	case "name asc":
 		slices.SortStableFunc(out, func(a, b doc) int { return strings.Compare(fold(a["name"]), fold(b["name"])) })
 	case "creation asc":
+	case "modified desc":
+		slices.Reverse(out)
+		slices.SortStableFunc(out, func(a, b doc) int { return strings.Compare(b["modified"].(string), a["modified"].(string)) })
 	default:
 		invalid("order_by %v", in["order_by"])
+	}
+	if start, ok := in["limit_start"].(float64); ok {
+		out = out[min(int(start), len(out)):]
 	}
 	if limit := int(in["limit_page_length"].(float64)); limit > 0 && limit < len(out) {
 		out = out[:limit]

@@ -2,6 +2,7 @@ package erpnext
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,5 +240,41 @@ func TestPagesUnderChange(t *testing.T) {
 		if seen[sku] > 0 {
 			t.Errorf("%s is told of", sku)
 		}
+	}
+}
+
+// Without webhooks the orders that changed are told too, over pages, and each once.
+func TestChangesWithoutWebhooks(t *testing.T) {
+	t.Parallel()
+	p := newPretend()
+	r := connect(t, p, settingHookSecrets, "")
+	look := func(mark string) connectors.Changes {
+		t.Helper()
+		c, err := r.Changes(t.Context(), mark)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	at := look("")
+	many := []string{}
+	for i := range changesPage + 20 {
+		key := fmt.Sprintf("k%d", i)
+		p.insert(doc{"po_no": key, "customer": "Marketplaces", "delivery_date": "2026-12-01", "order_type": "Sales", "items": []any{}})
+		many = append(many, key)
+	}
+	at = look(at.Mark)
+	slices.Sort(many)
+	if got := slices.Sorted(slices.Values(at.OrderKeys)); !slices.Equal(got, many) {
+		t.Fatalf("%d orders are told as changed, not %d", len(got), len(many))
+	}
+	o := p.orderOf("k7")
+	o["status"] = statusClosed
+	if at = look(at.Mark); at.Stock || !slices.Equal(at.OrderKeys, []string{"k7"}) {
+		t.Errorf("one order was closed, and %+v is told", at)
+	}
+	p.put("CUP", stores, 1)
+	if at = look(at.Mark); !at.Stock || len(at.OrderKeys) > 0 {
+		t.Errorf("goods came in, and %+v is told", at)
 	}
 }
