@@ -203,32 +203,52 @@ func (p *player) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("not recorded: %s", request)
 }
 
-// Deliveries runs a test on every webhook in testdata/delivered: one that a real system sent to us, as it came. Its secret was
-// made for the occasion.
-func Deliveries(t *testing.T, run func(t *testing.T, r connectors.Request)) {
+// Deliveries looks at every webhook in testdata/delivered: one that a real system sent to us, as it came, with a secret that was
+// made for the occasion. Ours knows that secret and others does not; bodyUnsigned is as in Server.
+func Deliveries(t *testing.T, ours, others connectors.WebhookReceiver, bodyUnsigned bool) {
 	files, err := filepath.Glob("testdata/delivered/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no delivery is in testdata/delivered: %v", err)
 	}
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			var d struct {
-				Path, Body string
-				Header     map[string]string
-			}
-			text, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(text, &d, json.MatchCaseInsensitiveNames(true))
-			}
+			r := deliveryIn(t, file)
+			d, err := ours.VerifyWebhook(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, query, _ := strings.Cut(d.Path, "?")
-			header := http.Header{}
-			for name, value := range d.Header {
-				header.Set(name, value)
+			if n, err := ours.DecodeWebhook(d, r.Body); err != nil || !n.Pull && len(n.Facts) == 0 {
+				t.Errorf("it became %+v (%v)", n, err)
 			}
-			run(t, connectors.Request{Method: http.MethodPost, RawQuery: query, Header: header, Body: []byte(d.Body), At: time.Now()})
+			if _, err := others.VerifyWebhook(r); !errors.Is(err, connectors.ErrSignature) {
+				t.Errorf("with another secret: %v", err)
+			}
+			r.Body = append(r.Body, ' ')
+			if _, err := ours.VerifyWebhook(r); !bodyUnsigned && !errors.Is(err, connectors.ErrSignature) {
+				t.Errorf("changed: %v", err)
+			}
 		})
 	}
+}
+
+func deliveryIn(t *testing.T, file string) connectors.Request {
+	t.Helper()
+	var d struct {
+		Path   string            `json:"path"`
+		Header map[string]string `json:"header"`
+		Body   string            `json:"body"`
+	}
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(text, &d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, query, _ := strings.Cut(d.Path, "?")
+	header := http.Header{}
+	for name, value := range d.Header {
+		header.Set(name, value)
+	}
+	return connectors.Request{Method: http.MethodPost, RawQuery: query, Header: header, Body: []byte(d.Body), At: time.Now()}
 }

@@ -196,23 +196,7 @@ func TestSettings(t *testing.T) {
 
 // What ERPNexts sent is known as theirs, and makes us look.
 func TestDelivered(t *testing.T) {
-	r, others := connect(t, newPretend(), settingHookSecrets, "recordedsecret"), connect(t, newPretend(), settingHookSecrets, "another")
-	connectortest.Deliveries(t, func(t *testing.T, request connectors.Request) {
-		d, err := r.VerifyWebhook(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n, err := r.DecodeWebhook(d, request.Body); err != nil || !n.Pull {
-			t.Errorf("%+v, %v", n, err)
-		}
-		if _, err := others.VerifyWebhook(request); !errors.Is(err, connectors.ErrSignature) {
-			t.Errorf("with another secret: %v", err)
-		}
-		request.Body = append(request.Body, ' ')
-		if _, err := r.VerifyWebhook(request); !errors.Is(err, connectors.ErrSignature) {
-			t.Errorf("changed: %v", err)
-		}
-	})
+	connectortest.Deliveries(t, connect(t, newPretend(), settingHookSecrets, "recordedsecret"), connect(t, newPretend(), settingHookSecrets, "another"), false)
 }
 
 func TestWebhook(t *testing.T) {
