@@ -326,7 +326,11 @@ func Parse(name string, data []byte) (*File, error) {
 	case !utf8.Valid(data):
 		return nil, Problem{name, 1, "", "the file is not UTF-8"}
 	}
-	tree, err := parser.ParseBytes(data, 0)
+	var tree *ast.File
+	err := guarded(func() (err error) {
+		tree, err = parser.ParseBytes(data, 0)
+		return err
+	})
 	if err != nil {
 		return nil, yamlProblem(name, err)
 	}
@@ -340,7 +344,7 @@ func Parse(name string, data []byte) (*File, error) {
 	f := &File{}
 	ctx := context.WithValue(context.Background(), problemsKey{}, p)
 	decoder := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
-	if err := decoder.DecodeContext(ctx, f); err != nil && !errors.Is(err, io.EOF) {
+	if err := guarded(func() error { return decoder.DecodeContext(ctx, f) }); err != nil && !errors.Is(err, io.EOF) {
 		return nil, errors.Join(p.err(), yamlProblem(name, err))
 	}
 	f.nameOperations()
@@ -349,6 +353,17 @@ func Parse(name string, data []byte) (*File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// guarded makes an error of a panic: the YAML library panics on some files, such as one with a tag before text where a mapping is
+// expected.
+func guarded(read func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the file cannot be read as YAML: leave out tags (!name) and anchors (%v)", r)
+		}
+	}()
+	return read()
 }
 
 // depth is how deep a tree goes, as far as it matters.
