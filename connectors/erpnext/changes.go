@@ -60,10 +60,7 @@ func (r *record) Changes(ctx context.Context, mark string) (connectors.Changes, 
 		}
 	}
 	var out connectors.Changes
-	told := map[string]bool{}
-	r.changesMu.Lock()
-	defer r.changesMu.Unlock()
-	for i, c := range rows {
+	for _, c := range rows {
 		when, err := time.Parse(dated, c.Modified)
 		if err != nil {
 			return none, r.refuse(connectors.Rejected, op, "", fmt.Sprintf("%s was changed at %q, which is no date and time", c.Name, c.Modified))
@@ -71,9 +68,11 @@ func (r *record) Changes(ctx context.Context, mark string) (connectors.Changes, 
 		if when.After(at) {
 			at = when
 		}
-		name := c.Name + " " + c.Modified
-		told[name] = true
-		if !known || r.told[name] {
+	}
+	fresh, done := r.told.Look(1)
+	defer done(true)
+	for i, c := range rows {
+		if !fresh(c.Name+" "+c.Modified) || !known {
 			continue
 		}
 		out.Stock = out.Stock || i < stock
@@ -81,7 +80,6 @@ func (r *record) Changes(ctx context.Context, mark string) (connectors.Changes, 
 			out.OrderKeys = append(out.OrderKeys, c.PONo)
 		}
 	}
-	r.told = told
 	out.Mark = at.Format(dated)
 	return out, nil
 }

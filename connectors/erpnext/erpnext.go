@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 
 	"github.com/truestock/truestock/connectors"
 	"github.com/truestock/truestock/connectors/rest"
@@ -93,9 +92,7 @@ type record struct {
 	// orders keeps two calls about one order apart.
 	orders [stripes]chan struct{}
 
-	// told are the changes that were told, as far as the next look finds them again.
-	changesMu sync.Mutex
-	told      map[string]bool
+	told rest.Told
 }
 
 var (

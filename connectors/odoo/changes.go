@@ -37,24 +37,16 @@ func (r *record) Changes(ctx context.Context, mark string) (connectors.Changes, 
 	if err := r.settle(ctx, d); err != nil {
 		return none, err
 	}
-	var quants []changeRow
-	if err := d.latest(ctx, op, "stock.quant", &quants); err != nil {
-		return none, err
-	}
 	at, err := time.Parse(time.DateTime, mark)
 	if err != nil {
-		mark = time.Unix(0, 0).UTC().Format(time.DateTime)
-		for _, model := range []string{"stock.move", "sale.order"} {
-			if err := d.latest(ctx, op, model, &quants); err != nil {
-				return none, err
-			}
-		}
-		for _, q := range quants {
-			mark = max(mark, q.at())
-		}
-		return connectors.Changes{Mark: mark}, nil
+		return d.firstMark(ctx, op)
 	}
-	since := []any{"write_date", ">=", at.Add(-changesAgain).Format(time.DateTime)}
+	quants, err := d.latest(ctx, op, "stock.quant")
+	if err != nil {
+		return none, err
+	}
+	begins := at.Add(-changesAgain).Format(time.DateTime)
+	since := []any{"write_date", ">=", begins}
 	var moves, orders []changeRow
 	if err := d.search(ctx, op, "stock.move", []any{since}, []string{"id", "write_date", "sale_line_id"}, 0, &moves); err != nil {
 		return none, err
@@ -66,24 +58,50 @@ func (r *record) Changes(ctx context.Context, mark string) (connectors.Changes, 
 	for _, c := range slices.Concat(quants, moves, orders) {
 		out.Mark = max(out.Mark, c.at())
 	}
+	fresh, done := r.told.Look(2)
+	stale := func(model string) func(changeRow) bool {
+		return func(c changeRow) bool { return c.at() < begins || !fresh(fmt.Sprint(model, " ", c.ID, " ", c.at())) }
+	}
+	quants, moves, orders = slices.DeleteFunc(quants, stale("quant")), slices.DeleteFunc(moves, stale("move")), slices.DeleteFunc(orders, stale("order"))
+	out.Stock = len(quants)+len(moves) > 0
 	var lines []int64
-	fresh := r.fresh(map[string][]changeRow{"quant": quants, "move": moves, "order": orders}, at.Add(-changesAgain).Format(time.DateTime))
-	for _, m := range fresh["move"] {
+	for _, m := range moves {
 		if m.Line.ID != 0 && !slices.Contains(lines, m.Line.ID) {
 			lines = append(lines, m.Line.ID)
 		}
 	}
-	out.Stock = len(fresh["quant"])+len(fresh["move"]) > 0
 	moved, err := r.ordersOf(ctx, op, d, lines)
+	done(err == nil)
 	if err != nil {
 		return none, err
 	}
-	for _, o := range slices.Concat(fresh["order"], moved) {
+	for _, o := range slices.Concat(orders, moved) {
 		if key := string(o.Ref); key != "" && !slices.Contains(out.OrderKeys, key) {
 			out.OrderKeys = append(out.OrderKeys, key)
 		}
 	}
 	return out, nil
+}
+
+// firstMark is when a quant, a move or an order changed last.
+func (d *dialect) firstMark(ctx context.Context, op string) (connectors.Changes, error) {
+	mark := time.Unix(0, 0).UTC().Format(time.DateTime)
+	for _, model := range []string{"stock.quant", "stock.move", "sale.order"} {
+		last, err := d.latest(ctx, op, model)
+		if err != nil {
+			return connectors.Changes{}, err
+		}
+		for _, c := range last {
+			mark = max(mark, c.at())
+		}
+	}
+	return connectors.Changes{Mark: mark}, nil
+}
+
+// latest is the record of a model that changed last; none where there is none.
+func (d *dialect) latest(ctx context.Context, op, model string) (last []changeRow, err error) {
+	err = d.sorted(ctx, op, model, []any{[]any{"write_date", "!=", false}}, []string{"id", "write_date"}, "write_date desc, id desc", 1, &last)
+	return last, err
 }
 
 // ordersOf are the orders of lines.
@@ -103,24 +121,4 @@ func (r *record) ordersOf(ctx context.Context, op string, d *dialect, lines []in
 	}
 	err = d.search(ctx, op, "sale.order", []any{[]any{"id", "in", ids}}, []string{"id", "client_order_ref"}, 0, &orders)
 	return orders, err
-}
-
-// fresh are the rows that were told on less than two looks. What is older than since is forgotten: no look finds it again.
-func (r *record) fresh(all map[string][]changeRow, since string) map[string][]changeRow {
-	r.changesMu.Lock()
-	defer r.changesMu.Unlock()
-	told, out := map[string]int{}, map[string][]changeRow{}
-	for model, rows := range all {
-		for _, c := range rows {
-			if c.at() < since {
-				continue
-			}
-			name := fmt.Sprint(model, " ", c.ID, " ", c.at())
-			if told[name] = r.told[name] + 1; told[name] <= 2 {
-				out[model] = append(out[model], c)
-			}
-		}
-	}
-	r.told = told
-	return out
 }

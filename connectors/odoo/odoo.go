@@ -132,9 +132,7 @@ type record struct {
 	hintedAt time.Time
 	expireAt time.Time
 
-	// told counts on how many looks a change was told, as far as the next look may find it again.
-	changesMu sync.Mutex
-	told      map[string]int
+	told rest.Told
 
 	// orders keeps two calls about one order apart.
 	orders [stripes]chan struct{}

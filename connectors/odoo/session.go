@@ -372,19 +372,15 @@ func (r *record) refuse(kind connectors.ErrorKind, op, code, text string) error 
 
 // search reads records that fit a domain, in the order of their ids. A limit of 0 means all.
 func (d *dialect) search(ctx context.Context, op, model string, domain []any, fields []string, limit int, out any) error {
+	return d.sorted(ctx, op, model, domain, fields, "id asc", limit, out)
+}
+
+// sorted reads records that fit a domain in the order given. A limit of 0 means all.
+func (d *dialect) sorted(ctx context.Context, op, model string, domain []any, fields []string, order string, limit int, out any) error {
 	var most any
 	if limit > 0 {
 		most = limit
 	}
 	return d.call(ctx, method{op: op, model: model, name: "search_read", args: []argument{
-		{"domain", domain}, {"fields", fields}, {"offset", 0}, {"limit", most}, {"order", "id asc"}}}, out)
-}
-
-// latest reads which record of a model changed last.
-func (d *dialect) latest(ctx context.Context, op, model string, out *[]changeRow) error {
-	var last []changeRow
-	err := d.call(ctx, method{op: op, model: model, name: "search_read", args: []argument{
-		{"domain", []any{[]any{"write_date", "!=", false}}}, {"fields", []string{"id", "write_date"}}, {"offset", 0}, {"limit", 1}, {"order", "write_date desc, id desc"}}}, &last)
-	*out = append(*out, last...)
-	return err
+		{"domain", domain}, {"fields", fields}, {"offset", 0}, {"limit", most}, {"order", order}}}, out)
 }

@@ -81,13 +81,13 @@ func (e *erp) Changes(ctx context.Context, mark string) (connectors.Changes, err
 		return none, err
 	}
 	var out connectors.Changes
-	told := make(map[string]bool, len(moves)+len(sales))
+	fresh, done := e.told.Look(1)
+	defer done(true)
 	tell := func(model string, c changeRow, key string) {
 		if c.at().After(at) {
 			at = c.at()
 		}
-		name := model + strconv.FormatInt(c.ID, 10) + c.at().Format(time.RFC3339Nano)
-		if told[name] = true; e.told[name] {
+		if !fresh(model + strconv.FormatInt(c.ID, 10) + c.at().Format(time.RFC3339Nano)) {
 			return
 		}
 		out.Stock = out.Stock || model == "stock.move"
@@ -95,15 +95,12 @@ func (e *erp) Changes(ctx context.Context, mark string) (connectors.Changes, err
 			out.OrderKeys = append(out.OrderKeys, key)
 		}
 	}
-	e.changesMu.Lock()
-	defer e.changesMu.Unlock()
 	for _, m := range moves {
 		tell("stock.move", m, m.Sale.Key)
 	}
 	for _, s := range sales {
 		tell("sale.sale", s, s.Key)
 	}
-	e.told = told // what it lacks is before the next look
 	out.Mark = at.Format(time.RFC3339Nano)
 	return out, nil
 }

@@ -169,9 +169,7 @@ type erp struct {
 	// ordering is held while an order is looked up and made or changed: two calls for one key make one order.
 	ordering sync.Mutex
 
-	// told are the changes that were told, as far as the next look finds them again.
-	changesMu sync.Mutex
-	told      map[string]bool
+	told rest.Told
 }
 
 // open checks the settings; it does no I/O. The error names the setting.
